@@ -149,7 +149,7 @@ MH_API int mh_loop_unwatch(mh_loop *loop, int fd);
 typedef void (*mh_timer_cb)(mh_loop *loop, void *user);
 
 /* Calls cb once, ms milliseconds from now (mh_loop_now is refreshed first; 0: in the next step). Equal
- * deadlines run in the order of their making. *id (may be NULL) names it for mh_loop_cancel.
+ * deadlines run in the order of their making. *id (may be NULL) names it for mh_loop_cancel; it is never 0.
  * Never early. Errors: MH_ENOMEM, MH_EINVAL (no cb, or a deadline beyond 64 bits). */
 MH_API int mh_loop_timer(mh_loop *loop, uint64_t ms, mh_timer_cb cb, void *user, uint64_t *id);
 
@@ -332,7 +332,7 @@ MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
 /* Lengths for mh_res_head other than a number of bytes. */
 #define MH_LENGTH_UNKNOWN (-1) /* chunked to 1.1, until close to 1.0 (RFC 6.3) */
 
-/* Starts the response. status is 200-999; reason may be empty; fields are n pairs name, value (2n strings).
+/* Starts the response. status is 200-999; an empty reason means the standard one; fields are n pairs name, value (2n strings).
  * length is the body's, or MH_LENGTH_UNKNOWN. The library adds Date, Server (unless given), Connection,
  * and Content-Length or Transfer-Encoding; a Content-Length among fields must equal length, and is taken
  * as the length if that is unknown. Everything is copied. HEAD, 204 and 304 get no body whatever follows.

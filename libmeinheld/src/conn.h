@@ -1,0 +1,148 @@
+/* A connection and its exchanges, as conn.c (the state machine), req.c (the request's side) and res.c (the
+ * response's) share them. Only conn.c changes state and touches the socket, but for reading a body (req.c). */
+#ifndef MH_CONN_H
+#define MH_CONN_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "framing.h"
+#include "server.h"
+
+/* Drawn in conn.c, changed in its set_state only. */
+typedef enum mh__conn_state {
+    MH__CONN_ACCEPT, /* nothing has been read yet */
+    MH__CONN_IDLE,   /* kept alive between requests */
+    MH__CONN_HEAD,   /* part of a head is there */
+    MH__CONN_BODY,   /* an exchange is open, its request body is not complete */
+    MH__CONN_HOST,   /* an exchange is open, its request is complete: the host's turn */
+    MH__CONN_FLUSH,  /* the response has ended; output, or a body to drop, holds up what follows */
+    MH__CONN_LINGER, /* all is sent and our side shut; input is dropped until the peer closes */
+    MH__CONN_CLOSED  /* the socket is gone or about to be */
+} mh__conn_state;
+
+/* An address without the room that sockaddr_storage wastes. */
+typedef struct mh__peer {
+    uint16_t family; /* AF_INET, AF_INET6, or AF_UNIX */
+    uint16_t port;   /* network order */
+    uint8_t addr[16];
+} mh__peer;
+
+struct mh__conn {
+    mh_server *srv;
+    mh__conn *next, *prev; /* srv->conns */
+    int fd;
+    uint32_t events; /* what epoll is to report: EPOLLIN, EPOLLOUT, EPOLLRDHUP */
+    uint8_t state;   /* mh__conn_state */
+    uint8_t why;     /* MH_FINISH_* of what ends it, while it is to be closed */
+    bool doomed;     /* to be closed by the run task: mh_req_abort, mh_req_upgrade, a failure */
+    bool reset;      /* close with RST, so that a peer can't take a cut response for a whole one */
+    bool eof;        /* the peer sent FIN */
+    bool last;       /* no request is taken after the one in hand */
+    bool linger;     /* drain before closing: the peer may still be sending */
+    bool late;       /* the head's deadline passed while its bytes waited to be parsed */
+    bool readable;   /* the run task is to call on_readable */
+    bool hangup;     /* the run task is to call on_hangup */
+    bool running;    /* the run task is under way and will look again at what changes now */
+    uint16_t listener;
+    mh__peer peer;
+    mh__peer local;     /* our end, once asked for; AF_UNSPEC before */
+    uint32_t read_left; /* bytes of this step's read budget */
+    uint32_t dropped;   /* bytes thrown away: of an unread body, or while lingering */
+    mh__timer in_timer, out_timer;
+    mh__task run, flush;
+    mh__input in;
+    mh__search search;
+    mh__outq out;
+    mh__rate in_rate, out_rate;
+    mh_req *first, *tail; /* exchanges not yet finished, in order */
+    mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
+    mh_req *dropping;     /* the tail, if it is answered and the rest of its body is being dropped */
+};
+
+/* The promise of docs/design.md: an idle kept-alive connection holds this struct and nothing else. */
+_Static_assert(sizeof(mh__conn) <= 512, "an idle connection must stay small");
+
+enum mh__res_state { MH__RES_NONE, MH__RES_OPEN, MH__RES_ENDED };
+
+enum { MH__FIELDS_INLINE = 24 }; /* field lines kept in the request itself; more are allocated */
+
+struct mh_req {
+    mh__conn *conn; /* NULL once the connection has gone */
+    mh_server *srv;
+    mh_req *next;   /* the exchange after it on the connection */
+    void *user;
+    uint16_t listener;
+
+    /* the request */
+    mh__buf *buf;
+    const char *p; /* the head's first byte, in buf */
+    mh__head head;
+    mh__framing framing;
+    mh__field *fields; /* few, or allocated */
+    uint64_t body_left;  /* MH__BODY_LENGTH: bytes not yet read */
+    uint64_t body_taken; /* decoded bytes handed out */
+    mh__chunked chunked;
+    int body_error;     /* MH_EBODY, MH_ETOOBIG, MH_ECLOSED, or 0 */
+    bool body_done;
+    bool continued;     /* 100 Continue was sent, or is not to be: bytes of the body are there or will come */
+    bool waiting;       /* mh_req_read said MH_EAGAIN */
+    bool hung_up;       /* on_hangup was called */
+
+    /* the response */
+    uint8_t res; /* enum mh__res_state */
+    bool is_head; /* the method is HEAD */
+    bool bodyless; /* HEAD, 204, 304: body bytes are dropped */
+    bool res_chunked;
+    bool res_counted; /* a Content-Length was sent: res_left counts down */
+    bool full;        /* a write said MH_FULL */
+    uint64_t res_left;
+    uint64_t body_at; /* out.queued where the response's body began */
+    uint64_t end_at;  /* out.queued where it ended */
+    uint64_t sent;    /* mh_res_sent once the connection has gone */
+
+    mh__field few[MH__FIELDS_INLINE];
+};
+
+/* ---- conn.c ---- */
+
+mh__peer mh__peer_of(const struct sockaddr_storage *sa);
+
+/* A connection on an accepted, non-blocking socket, which it owns, also on failure. */
+void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, uint16_t listener);
+/* Ends all its exchanges, closes the socket and frees it. Only from conn.c and server.c, never inside a callback. */
+void mh__conn_close(mh__conn *c, int why);
+/* To be closed by a coming step; calls on its exchanges answer MH_ECLOSED from now on. */
+void mh__conn_doom(mh__conn *c, int why, bool reset);
+/* Something was queued on c->out. */
+void mh__conn_written(mh__conn *c);
+/* The response of the open exchange has ended. */
+void mh__conn_answered(mh__conn *c);
+/* The open exchange waits for more of its body. */
+void mh__conn_await_body(mh__conn *c);
+/* It waits no more. */
+void mh__conn_body_came(mh__conn *c);
+/* Reads body bytes from the socket, at most n and this step's share. Returns their number, MH_EAGAIN, or MH_ECLOSED when
+ * the peer sent FIN or reset. */
+ssize_t mh__conn_recv(mh__conn *c, void *buf, size_t n);
+/* The last byte of the open exchange's body has been read. */
+void mh__conn_body_complete(mh__conn *c);
+/* Gives the socket away and dooms the connection. Returns the descriptor. */
+int mh__conn_detach(mh__conn *c);
+/* The server drains: close it if it is idle, else after its exchange. */
+void mh__conn_drain(mh__conn *c);
+
+/* ---- req.c ---- */
+
+/* The exchange of the head at c->in, parsed into head and srv->fields. NULL: no memory. */
+mh_req *mh__req_new(mh__conn *c, const mh__head *head, const mh__framing *framing);
+/* on_finish, then frees it. */
+void mh__req_finish(mh_req *req, int why);
+/* Reads and drops body bytes, at most c->read_left: MH_EOS when the body is complete, else as mh_req_read. */
+int mh__req_drop_body(mh_req *req);
+/* Whether the connection can serve another request after this one, as far as its body goes. */
+bool mh__req_body_reusable(const mh_req *req);
+
+#endif

@@ -1,0 +1,69 @@
+/* A server: what its connections share (handlers, limits, pools, timeout classes), its listeners, and the list
+ * of its connections. */
+#ifndef MH_SERVER_H
+#define MH_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "buf.h"
+#include "chunked.h"
+#include "loop.h"
+#include "meinheld.h"
+#include "outq.h"
+#include "parser.h"
+#include "rate.h"
+
+typedef struct mh__conn mh__conn;
+typedef struct mh__listener mh__listener;
+
+struct mh_server {
+    mh__child child; /* first: the loop frees its servers through it */
+    mh_loop *loop;
+    mh_handlers on;
+    mh_config cfg; /* server_name points to server_name below */
+    char *server_name;
+    mh_str server_field; /* server_name, n == 0 to send none */
+    mh__limits limits;
+    mh__chunk_limits chunk_limits;
+    mh__rate_rule rate;
+
+    /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top. */
+    struct {
+        int head, body, body_first, write, write_first, keepalive, linger, accept_rest;
+    } cls;
+
+    mh__bufs bufs;
+    mh__outq_env out;
+    mh__pool conn_pool, req_pool;
+    mh__field *fields; /* scratch of limits.fields, for the head being parsed */
+
+    mh__conn *conns; /* doubly linked */
+    uint32_t n_conns;
+    mh__listener *listeners; /* in order of listening */
+    bool paused; /* at max_connections: no listener accepts */
+
+    bool draining;
+    void (*drained)(mh_server *srv, void *user);
+    void *drained_user;
+    mh__task drain_task; /* calls drained from a step */
+    uint64_t drain_timer; /* aborts what is still open, by mh_loop_timer; 0: none */
+
+    int64_t date_at; /* seconds since 1970 that date shows */
+    char date[29];
+};
+
+/* The Date of this step (RFC 9110 6.6.1). */
+mh_str mh__server_date(mh_server *srv);
+/* A connection has gone: maybe accept again, maybe the drain is over. */
+void mh__server_conn_gone(mh_server *srv);
+
+/* ---- listen.c ---- */
+
+/* srv->paused has changed: all listeners stop or go on accepting. */
+void mh__listeners_update(mh_server *srv);
+/* Closes them, and unlinks the unix paths that this process bound. */
+void mh__listeners_close(mh_server *srv);
+
+#endif

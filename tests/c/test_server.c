@@ -1,0 +1,555 @@
+/* Listeners, limits, draining, the end; and that no descriptor leaks, neither in this process nor into a child. */
+#include "client.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/* A loop and a server without listeners. */
+static void bare(fix *f) {
+    if (mh_loop_new(&f->loop, &f->loop_cfg) < 0 || fix_server(f) < 0) abort();
+    snprintf(f->path, sizeof f->path, "/tmp/mh-test-%d.sock", (int)getpid());
+}
+
+static int count_fds(void) {
+    DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+/* One exchange over an own connection. */
+static void visit(fix *f, peer *p) {
+    peer_send(f, p, GET);
+    CHECK_ANSWER(f, p, 200, "hello");
+    peer_close(p);
+}
+
+static int tcp_connect(int family, int port) {
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port),
+                               .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r = family == AF_INET ? connect(fd, (struct sockaddr *)&four, sizeof four)
+                              : connect(fd, (struct sockaddr *)&six, sizeof six);
+    if (r == 0) return fd;
+    close(fd);
+    return -1;
+}
+
+static bool has_ipv6(void) {
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&six, sizeof six) == 0;
+    if (fd >= 0) close(fd);
+    return has;
+}
+
+/* ---- listening ---------------------------------------------------------------------------------- */
+
+static void every_kind_of_address_is_served(void) {
+    static const struct {
+        const char *host;
+        bool six;
+    } rows[] = {{"127.0.0.1", false}, {"::1", true}, {NULL, false}, {"", false}, {"0.0.0.0", false}, {NULL, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].six && !has_ipv6()) continue;
+        fix f;
+        peer p;
+        fix_init(&f);
+        f.on_request = say_hello;
+        bare(&f);
+        CHECK_INT(mh_server_listen_tcp(f.srv, rows[i].host, 0, 0, 0), MH_OK);
+        int fd = tcp_connect(rows[i].six ? AF_INET6 : AF_INET, mh_server_port(f.srv, 0));
+        REQUIRE(fd >= 0);
+        peer_open_(&p, fd);
+        visit(&f, &p);
+        fix_close(&f);
+    }
+}
+
+static char peer_name[64];
+
+static void tell_peer(fix *f, mh_req *req) {
+    uint16_t port;
+    CHECK(mh_req_peer(req, peer_name, sizeof peer_name, &port) >= 0);
+    f->n = port;
+    say(req, "hello");
+}
+
+static void an_ipv4_client_of_an_ipv6_listener_keeps_its_name(void) {
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.on_request = tell_peer;
+    bare(&f);
+    CHECK_INT(mh_server_listen_tcp(f.srv, NULL, 0, 0, 0), MH_OK);
+    f.port = mh_server_port(f.srv, 0);
+    peer_tcp(&p, &f, 0);
+    struct sockaddr_in own;
+    socklen_t n = sizeof own;
+    getsockname(p.fd, (struct sockaddr *)&own, &n);
+    visit(&f, &p);
+    CHECK_MEM(peer_name, strlen(peer_name), "127.0.0.1");
+    CHECK_INT(f.n, ntohs(own.sin_port));
+    fix_close(&f);
+}
+
+static void a_port_in_use_is_reported_and_nothing_is_left_of_it(void) {
+    fix f;
+    fix_init(&f);
+    REQUIRE(fix_open(&f) == MH_OK);
+    int before = count_fds();
+    CHECK_INT(mh_server_listen_tcp(f.srv, "127.0.0.1", (uint16_t)f.port, 0, 0), MH_ESYS);
+    CHECK_INT(mh_loop_errno(f.loop), EADDRINUSE);
+    CHECK_INT(mh_server_listen_tcp(f.srv, "no such host", 80, 0, 0), MH_EINVAL);
+    CHECK_INT(mh_server_port(f.srv, 2), MH_EINVAL);
+    CHECK_INT(count_fds(), before);
+    fix_close(&f);
+}
+
+static void two_servers_share_a_port_with_reuseport(void) {
+    fix a, b;
+    fix_init(&a);
+    fix_init(&b);
+    bare(&a);
+    bare(&b);
+    CHECK_INT(mh_server_listen_tcp(a.srv, "127.0.0.1", 0, 0, MH_LISTEN_REUSEPORT), MH_OK);
+    uint16_t port = (uint16_t)mh_server_port(a.srv, 0);
+    CHECK_INT(mh_server_listen_tcp(b.srv, "127.0.0.1", port, 0, MH_LISTEN_REUSEPORT), MH_OK);
+    fix_close(&a);
+    fix_close(&b);
+}
+
+static void listeners_are_numbered_in_order_and_told_apart(void) {
+    fix f;
+    peer p;
+    fix_init(&f);
+    bare(&f);
+    CHECK_INT(mh_server_listen_tcp(f.srv, "127.0.0.1", 0, 0, 0), MH_OK);
+    CHECK_INT(mh_server_listen_unix(f.srv, f.path, 0600, 0), MH_OK);
+    CHECK_INT(mh_server_listen_tcp(f.srv, "127.0.0.1", 0, 0, 0), MH_OK);
+    CHECK(mh_server_port(f.srv, 0) > 0);
+    CHECK_INT(mh_server_port(f.srv, 1), 0);
+    CHECK(mh_server_port(f.srv, 2) > 0);
+    CHECK(mh_server_port(f.srv, 0) != mh_server_port(f.srv, 2));
+    for (unsigned i = 0; i < 3; i++) {
+        f.port = mh_server_port(f.srv, i);
+        if (i == 1) peer_unix(&p, &f);
+        else peer_tcp(&p, &f, 0);
+        peer_send(&f, &p, GET);
+        UNTIL(&f, f.req);
+        CHECK_INT(mh_req_listener(f.req), i);
+        CHECK_INT(say(f.req, "hello"), MH_OK);
+        CHECK_ANSWER(&f, &p, 200, "hello");
+        peer_close(&p);
+    }
+    fix_close(&f);
+}
+
+/* ---- unix sockets ------------------------------------------------------------------------------- */
+
+static void a_unix_path_is_unlinked_at_the_end_and_has_its_mode(void) {
+    fix f;
+    struct stat st;
+    fix_init(&f);
+    bare(&f);
+    CHECK_INT(mh_server_listen_unix(f.srv, f.path, 0640, 0), MH_OK);
+    CHECK_INT(stat(f.path, &st), 0);
+    CHECK_INT(st.st_mode & 0777, 0640);
+    fix_close(&f);
+    CHECK_INT(stat(f.path, &st), -1);
+}
+
+static void a_stale_path_is_replaced_and_a_live_one_or_a_file_is_not(void) {
+    fix f, g;
+    peer p;
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    fix_init(&f);
+    fix_init(&g);
+    f.on_request = say_hello;
+    bare(&f);
+    bare(&g);
+    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", f.path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0);
+    close(fd); /* the path stays */
+    CHECK_INT(mh_server_listen_unix(f.srv, f.path, 0600, 0), MH_OK);
+    CHECK_INT(mh_server_listen_unix(g.srv, f.path, 0600, 0), MH_ESYS);
+    CHECK_INT(mh_loop_errno(g.loop), EADDRINUSE);
+    peer_unix(&p, &f); /* the live one is still there */
+    visit(&f, &p);
+    fix_close(&f);
+    fd = open(g.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CHECK_INT(mh_server_listen_unix(g.srv, g.path, 0600, 0), MH_ESYS);
+    CHECK_INT(mh_loop_errno(g.loop), EADDRINUSE);
+    CHECK_INT(unlink(g.path), 0); /* the file is still there */
+    close(fd);
+    fix_close(&g);
+}
+
+static void wrong_unix_paths_are_refused(void) {
+    fix f;
+    char path[200];
+    fix_init(&f);
+    bare(&f);
+    memset(path, 'x', sizeof path);
+    path[0] = '/';
+    path[108] = '\0';
+    CHECK_INT(mh_server_listen_unix(f.srv, path, 0600, 0), MH_EINVAL);
+    CHECK_INT(mh_server_listen_unix(f.srv, "", 0600, 0), MH_EINVAL);
+    CHECK_INT(mh_server_listen_unix(f.srv, f.path, 01777, 0), MH_EINVAL);
+    CHECK_INT(mh_server_listen_unix(f.srv, "/tmp/no/such/folder", 0600, 0), MH_ESYS);
+    CHECK_INT(mh_loop_errno(f.loop), ENOENT);
+    fix_close(&f);
+}
+
+/* ---- adopted descriptors ------------------------------------------------------------------------ */
+
+static int listening_fd(int *port) {
+    struct sockaddr_in sa = {.sin_family = AF_INET};
+    socklen_t n = sizeof sa;
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 5) < 0) abort();
+    getsockname(fd, (struct sockaddr *)&sa, &n);
+    *port = ntohs(sa.sin_port);
+    return fd;
+}
+
+static void an_adopted_socket_serves_and_is_closed_only_if_given_away(void) {
+    for (int own = 0; own < 2; own++) {
+        fix f;
+        peer p;
+        fix_init(&f);
+        f.on_request = say_hello;
+        bare(&f);
+        int fd = listening_fd(&f.port); /* blocking: the server must not hang in accept */
+        CHECK_INT(mh_server_listen_fd(f.srv, fd, own), MH_OK);
+        CHECK_INT(mh_server_port(f.srv, 0), f.port);
+        peer_tcp(&p, &f, 0);
+        visit(&f, &p);
+        fix_close(&f);
+        CHECK_INT(fcntl(fd, F_GETFD) < 0, own);
+        if (!own) close(fd);
+    }
+}
+
+static void what_does_not_listen_is_not_adopted(void) {
+    fix f;
+    fix_init(&f);
+    bare(&f);
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(mh_server_listen_fd(f.srv, udp, 1), MH_EINVAL);
+    CHECK_INT(mh_server_listen_fd(f.srv, tcp, 1), MH_EINVAL);
+    CHECK_INT(mh_server_listen_fd(f.srv, -1, 1), MH_EINVAL);
+    CHECK_INT(close(udp), 0); /* still the host's */
+    CHECK_INT(close(tcp), 0);
+    fix_close(&f);
+}
+
+/* ---- limits ------------------------------------------------------------------------------------- */
+
+static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
+    enum { CAP = 3 };
+    fix f;
+    peer p[CAP + 2];
+    fix_init(&f);
+    f.on_request = say_hello;
+    f.cfg.max_connections = CAP;
+    REQUIRE(fix_open(&f) == MH_OK);
+    for (int i = 0; i < CAP + 2; i++) {
+        if (i & 1) peer_tcp(&p[i], &f, 0);
+        else peer_unix(&p[i], &f);
+        peer_send(&f, &p[i], GET);
+    }
+    for (int i = 0; i < 50; i++) mh_loop_step(f.loop, 1);
+    CHECK_INT(mh_server_connections(f.srv), CAP);
+    CHECK_INT(f.begun, CAP);
+    for (int i = 0; i < CAP + 2; i++) { /* each that leaves makes room for one more */
+        int heard = 0;
+        for (int k = 0; k < CAP + 2 && heard == 0; k++)
+            if (p[k].fd >= 0 && peer_pull(&p[k]) && p[k].n > 0) heard = k + 1;
+        REQUIRE(heard > 0);
+        peer_close(&p[heard - 1]);
+        unsigned want = i + CAP < CAP + 2 ? (unsigned)(i + CAP + 1) : CAP + 2;
+        UNTIL(&f, f.finished >= want);
+        UNTIL(&f, mh_server_connections(f.srv) == (i < 2 ? CAP : (unsigned)(CAP + 1 - i)));
+    }
+    CHECK_INT(f.begun, CAP + 2);
+    fix_close(&f);
+}
+
+static void without_descriptors_accepting_rests_and_goes_on(void) {
+    fix f;
+    peer p, q;
+    struct rlimit before, tight;
+    fix_init(&f);
+    f.on_request = say_hello;
+    f.cfg.accept_pause = 10;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    visit(&f, &p);
+    peer_tcp(&p, &f, 0);
+    peer_unix(&q, &f);
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    tight = before;
+    tight.rlim_cur = 3; /* what is open stays so */
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    int steps = 0;
+    for (uint64_t end = real_ms() + 300; real_ms() < end; steps++) mh_loop_step(f.loop, 5);
+    setrlimit(RLIMIT_NOFILE, &before);
+    CHECK_INT(mh_server_connections(f.srv), 0);
+    CHECK(steps < 300); /* it rests: it does not spin */
+    visit(&f, &p);
+    visit(&f, &q);
+    fix_close(&f);
+}
+
+static void limits_out_of_range_are_refused(void) {
+    static const size_t zero[] = {
+        offsetof(mh_config, max_connections), offsetof(mh_config, max_request_line), offsetof(mh_config, max_head),
+        offsetof(mh_config, max_fields), offsetof(mh_config, head_timeout), offsetof(mh_config, body_timeout),
+        offsetof(mh_config, write_timeout), offsetof(mh_config, rate_window), offsetof(mh_config, linger_timeout),
+        offsetof(mh_config, high_water), offsetof(mh_config, step_read), offsetof(mh_config, step_write),
+        offsetof(mh_config, step_requests), offsetof(mh_config, accept_batch), offsetof(mh_config, accept_pause)};
+    fix f;
+    fix_init(&f);
+    REQUIRE(mh_loop_new(&f.loop, NULL) == MH_OK);
+    for (size_t i = 0; i < sizeof zero / sizeof *zero; i++) {
+        mh_config_init(&f.cfg);
+        memset((char *)&f.cfg + zero[i], 0, sizeof(uint32_t));
+        if (fix_server(&f) != MH_EINVAL) CHECK_FAIL_("the limit at %zu may be 0", zero[i]);
+        CHECK(f.srv == NULL);
+    }
+    mh_config_init(&f.cfg);
+    f.cfg.low_water = f.cfg.high_water + 1;
+    CHECK_INT(fix_server(&f), MH_EINVAL);
+    mh_config_init(&f.cfg);
+    f.cfg.server_name = "two\r\nlines";
+    CHECK_INT(fix_server(&f), MH_EINVAL);
+    mh_config_init(&f.cfg);
+    f.cfg.size = 0;
+    CHECK_INT(fix_server(&f), MH_EINVAL);
+    mh_handlers h;
+    mh_handlers_init(&h);
+    CHECK_INT(mh_server_new(&f.srv, f.loop, &h, NULL), MH_EINVAL);
+    CHECK_INT(mh_server_new(&f.srv, f.loop, NULL, NULL), MH_EINVAL);
+    fix_close(&f);
+}
+
+/* ---- draining ----------------------------------------------------------------------------------- */
+
+static void on_drained(mh_server *srv, void *user) {
+    CHECK_INT(mh_server_connections(srv), 0);
+    ++*(int *)user;
+}
+
+static void a_drain_closes_the_idle_and_waits_for_the_busy(void) {
+    fix f;
+    peer idle, fresh, busy, head;
+    answer a;
+    int drained = 0;
+    fix_init(&f);
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&idle, &f, 0);
+    peer_send(&f, &idle, GET);
+    CHECK_ANSWER(&f, &idle, 200, "hello");
+    f.on_request = NULL;
+    peer_tcp(&fresh, &f, 0);
+    peer_unix(&busy, &f);
+    peer_unix(&head, &f);
+    peer_send(&f, &busy, GET GET);
+    peer_send_n(&f, &head, GET, 9);
+    UNTIL(&f, f.req && mh_server_connections(f.srv) == 4);
+    settle(&f);
+    CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
+    CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_ESTATE);
+    CHECK_INT(mh_server_listen_tcp(f.srv, NULL, 0, 0, 0), MH_ESTATE);
+    CHECK_INT(unix_connect(f.path), -1);
+    CHECK_CLOSED(&f, &idle);
+    CHECK_CLOSED(&f, &fresh);
+    CHECK_INT(drained, 0);
+    CHECK_INT(say(f.req, "busy"), MH_OK);
+    ANSWER(&f, &busy, &a);
+    CHECK(strcmp(answer_field(&a, "Connection"), "close") == 0);
+    answer_free(&a);
+    peer_send(&f, &head, &GET[9]); /* its head had begun: it is served */
+    UNTIL(&f, f.req);
+    CHECK_INT(say(f.req, "head"), MH_OK);
+    CHECK_ANSWER(&f, &head, 200, "head");
+    peer_close(&busy);
+    peer_close(&head);
+    UNTIL(&f, drained);
+    settle(&f);
+    CHECK_INT(drained, 1);
+    CHECK_INT(f.begun, 3);
+    CHECK_INT(f.whys[MH_FINISH_DONE], 3);
+    peer_close(&idle);
+    peer_close(&fresh);
+    fix_close(&f);
+}
+
+static void drain_within(fix *f, mh_req *req) {
+    CHECK_INT(mh_server_drain(f->srv, 0, on_drained, &f->n), MH_OK);
+    CHECK_INT(mh_server_free(f->srv), MH_ESTATE);
+    CHECK_INT(say(req, "last"), MH_OK);
+}
+
+static void a_drain_inside_a_callback_serves_that_request(void) {
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.on_request = drain_within;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p, GET);
+    CHECK_ANSWER(&f, &p, 200, "last");
+    peer_close(&p);
+    UNTIL(&f, f.n == 1);
+    fix_close(&f);
+}
+
+static void a_drain_ends_the_rest_at_its_time(void) {
+    fix f;
+    peer p;
+    int drained = 0;
+    fix_init(&f);
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p, GET);
+    UNTIL(&f, f.req);
+    CHECK_INT(mh_server_drain(f.srv, 20, on_drained, &drained), MH_OK);
+    UNTIL(&f, drained);
+    CHECK_INT(f.whys[MH_FINISH_ABORTED], 1);
+    UNTIL(&f, peer_over(&p));
+    CHECK(p.reset);
+    peer_close(&p);
+    fix_close(&f);
+}
+
+static void a_drain_without_connections_is_done_in_a_step(void) {
+    fix f;
+    int drained = 0;
+    fix_init(&f);
+    REQUIRE(fix_open(&f) == MH_OK);
+    CHECK_INT(mh_server_drain(f.srv, 1000, on_drained, &drained), MH_OK);
+    CHECK_INT(drained, 0); /* never inside the call */
+    UNTIL(&f, drained == 1);
+    fix_close(&f);
+}
+
+/* Output is pending, more than one step sends, to a peer that reads: such a connection is idle once it has left. */
+static void a_drain_closes_what_is_idle_but_for_its_output(void) {
+    for (uint32_t budget = 1; budget < 300; budget = budget * 2 + 1) {
+        fix f;
+        peer p;
+        int drained = 0;
+        fix_init(&f);
+        f.on_request = say_hello;
+        f.cfg.step_write = budget;
+        f.cfg.keepalive_timeout = 600000;
+        REQUIRE(fix_open(&f) == MH_OK);
+        peer_unix(&p, &f);
+        peer_send(&f, &p, GET);
+        UNTIL(&f, f.begun == 1);
+        CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
+        CHECK_ANSWER(&f, &p, 200, "hello");
+        CHECK_CLOSED(&f, &p);
+        peer_close(&p);
+        UNTIL(&f, drained);
+        fix_close(&f);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------------------------------ */
+
+static void freeing_ends_open_exchanges_and_leaks_no_descriptor(void) {
+    int before = count_fds();
+    for (int i = 0; i < 2; i++) {
+        fix f;
+        peer p[4];
+        fix_init(&f);
+        REQUIRE(fix_open(&f) == MH_OK);
+        for (int k = 0; k < 4; k++) {
+            peer_tcp(&p[k], &f, 0);
+            peer_send(&f, &p[k], k < 3 ? GET : "GET");
+        }
+        UNTIL(&f, f.begun == 3 && mh_server_connections(f.srv) == 4);
+        if (i) CHECK_INT(mh_server_free(f.srv), MH_OK);
+        fix_close(&f);
+        CHECK_INT(f.whys[MH_FINISH_ABORTED], 3);
+        for (int k = 0; k < 4; k++) peer_close(&p[k]);
+    }
+    CHECK_INT(count_fds(), before);
+}
+
+/* Which descriptors over 2 a program sees that this process starts. */
+static int inherited(void) {
+    int fds[2];
+    char out[4096] = "";
+    size_t n = 0;
+    if (pipe(fds) < 0) abort();
+    fcntl(fds[0], F_SETFD, FD_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], 1);
+        close(fds[1]);
+        execlp("ls", "ls", "/proc/self/fd", (char *)NULL);
+        _exit(1);
+    }
+    close(fds[1]);
+    for (ssize_t got; (got = read(fds[0], out + n, sizeof out - 1 - n)) > 0;) n += (size_t)got;
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    int lines = 0;
+    for (const char *p = out; (p = strchr(p, '\n')); p++) lines++;
+    return lines;
+}
+
+static void no_descriptor_is_inherited_by_a_child(void) {
+    int before = inherited();
+    fix f;
+    peer p, q;
+    fix_init(&f);
+    REQUIRE(fix_open(&f) == MH_OK);
+    CHECK(mh_loop_fd(f.loop) >= 0);
+    peer_tcp(&p, &f, 0);
+    peer_unix(&q, &f);
+    peer_send(&f, &p, GET);
+    UNTIL(&f, f.begun == 1 && mh_server_connections(f.srv) == 2);
+    CHECK_INT(inherited(), before);
+    peer_close(&p);
+    peer_close(&q);
+    fix_close(&f);
+}
+
+int main(void) {
+    RUN(every_kind_of_address_is_served);
+    RUN(an_ipv4_client_of_an_ipv6_listener_keeps_its_name);
+    RUN(a_port_in_use_is_reported_and_nothing_is_left_of_it);
+    RUN(two_servers_share_a_port_with_reuseport);
+    RUN(listeners_are_numbered_in_order_and_told_apart);
+    RUN(a_unix_path_is_unlinked_at_the_end_and_has_its_mode);
+    RUN(a_stale_path_is_replaced_and_a_live_one_or_a_file_is_not);
+    RUN(wrong_unix_paths_are_refused);
+    RUN(an_adopted_socket_serves_and_is_closed_only_if_given_away);
+    RUN(what_does_not_listen_is_not_adopted);
+    RUN(at_the_cap_accepting_stops_and_below_it_goes_on);
+    RUN(without_descriptors_accepting_rests_and_goes_on);
+    RUN(limits_out_of_range_are_refused);
+    RUN(a_drain_closes_the_idle_and_waits_for_the_busy);
+    RUN(a_drain_inside_a_callback_serves_that_request);
+    RUN(a_drain_ends_the_rest_at_its_time);
+    RUN(a_drain_without_connections_is_done_in_a_step);
+    RUN(a_drain_closes_what_is_idle_but_for_its_output);
+    RUN(freeing_ends_open_exchanges_and_leaks_no_descriptor);
+    RUN(no_descriptor_is_inherited_by_a_child);
+    return check_end();
+}
