@@ -1,0 +1,445 @@
+"""The loop that runs an application: takes events from the C half by the batch, and owns the
+greenlets.
+
+The migrating loop. The loop runs in a greenlet and calls the application directly, so a request
+that never waits costs no switch. When one waits (:meth:`Parking.park`), its greenlet stays where it
+is, with the application's frames on it, and another *loop greenlet* goes on with the same iterator
+of events: a spare one, or a new one. When what it waited for has come, the loop switches back to
+it; it finishes its request and is the loop from then on, while the one that switched becomes a
+spare. So exactly one greenlet is the loop at any time, ``Loop._current``.
+
+Rules that hold this together:
+
+- New loop greenlets are born on the stack of the greenlet that called :meth:`Loop.run` (*main*),
+  which is switched to for that alone. Born where the need arises, each would stand on the frames of
+  the one before, until RecursionError.
+- A resume never switches. It appends to a deque, from any thread, and the loop carries it out
+  between two batches; as many as there are then, and no more before the next step, so that a storm
+  of them can't starve the sockets.
+- The old batch's iterator is used up before the next batch is taken, whichever greenlets took part.
+  A greenlet that comes back to an iterator of long ago finds it at its end.
+- Each request begins with an empty contextvars.Context: that of the greenlet is dropped if the
+  request before has left one behind. Reading ``gr_context`` costs a third of what Context().run
+  does, and greenlets keep their contexts apart by themselves, PyPy's too.
+- Timeouts of parked greenlets are the C loop's timers. A heapq here would cost about as much for
+  each, but also keep every cancelled entry until its time, and make each step look at the clock.
+
+Who owns what: the Loop owns the C hub and frees it at the end of run(), after every parked greenlet
+has been ended by GreenletExit; the NULL that is then in its place makes later calls harmless. A
+batch is the hub's memory and is copied at once. Nothing here is to be called from another thread
+but resume() and post()."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from greenlet import getcurrent, greenlet
+
+from meinheld._native import ffi, lib
+
+if TYPE_CHECKING:
+    from meinheld._native import Batch, Hub
+
+VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
+
+# Loop greenlets kept for reuse: making one costs ten switches, keeping one about 20 KiB.
+MAX_SPARES: Final = 64
+
+# Bytes of the buffer through which request bodies are read.
+READ_SIZE: Final = 65536
+
+# In place of a request's number of pieces: they can't be told apart.
+TORN: Final = -2
+
+Event = tuple[int, int, int, int, int, int]
+
+
+class Gateway(Protocol):
+    """What the loop hands events to; see mhpy.h for their arguments. None of it is called with a
+    stale name's request still open, but a request may have finished while its events were on their
+    way."""
+
+    def request(
+        self, name: int, plan: int, flags: int, length: int, pieces: int, texts: Iterator[str]
+    ) -> None:
+        """A head; exactly `pieces` strings of texts are its own and have to be taken, none if that
+        is TORN."""
+
+    def shape(self, shape: int, names: list[str]) -> None:
+        """A sequence of field names that plans will mention by its number."""
+
+    def forget(self) -> None:
+        """All shapes so far are void."""
+
+    def readable(self, name: int) -> None:
+        """More of the body, its end, or an error can be read."""
+
+    def writable(self, name: int) -> None:
+        """The output has drained."""
+
+    def finish(self, name: int, why: int, sent: int) -> None:
+        """A request of which the end was asked for has ended."""
+
+
+class Expired:
+    """What park() returns when its time is over."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "EXPIRED"
+
+
+EXPIRED: Final = Expired()
+
+# Requests that were parked when this process was forked; a greenlet that is freed is unwound.
+_abandoned: Final[list[object]] = []
+
+_NO_TIMER: Final = -1
+_TIMER_RAN: Final = -2
+
+
+class Parking:
+    """A place where one greenlet at a time can wait to be resumed."""
+
+    __slots__ = ("_greenlet", "_kept", "_loop", "_timer")
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._greenlet: greenlet | None = None  # parked here
+        self._kept: deque[object] | None = None  # resumes that came before their park
+        self._timer = _NO_TIMER
+
+    def park(self, timeout: float | None = None) -> object:
+        """Suspends the calling greenlet, which must be the loop's, until a resume; returns the
+        resume's value at once if one came before. After timeout seconds it returns EXPIRED.
+
+        Raises RuntimeError in any other greenlet or thread, when something is parked here already,
+        and when the loop has ended (which also wakes whoever is parked, by GreenletExit)."""
+        if self._kept:
+            return self._kept.popleft()
+        if self._greenlet is not None:
+            raise RuntimeError("something is parked here already")
+        return self._loop._park(self, timeout)
+
+    def resume(self, value: object = None) -> None:
+        """Makes park() return value, soon: the caller goes on first. From any thread."""
+        loop = self._loop
+        loop._ready.append((self, value))
+        # In the loop's own thread this runs before the wait or, as a signal handler, with a byte in
+        # the wakeup fd.
+        if get_ident() != loop._thread:
+            loop._wake()
+
+
+class Loop:
+    """One run of a server. All but resume() and post() belongs to the thread of run()."""
+
+    def __init__(self, gateway: Gateway, *, max_body: int, keepalive: float, max_fds: int) -> None:
+        """max_body: bytes of a request body; keepalive: seconds, 0 for none; max_fds: size of the
+        descriptor table at first.
+
+        Raises OSError or MemoryError if the kernel refuses."""
+        options = ffi.new(
+            "mhpy_options *",
+            {
+                "max_body": min(max_body, 2**64 - 1),
+                "keepalive_ms": min(round(keepalive * 1000), 2**32 - 1),
+                "initial_fds": min(max_fds, 2**31 - 1),
+                "sigpipe_ignored": 0,
+            },
+        )
+        out = ffi.new("mhpy **")
+        code = lib.mhpy_new(out, options)
+        if code < 0:
+            raise _error(code, 0, "making the loop")
+        self.hub: Hub = out[0]
+        self._gateway = gateway
+        self._batch: Batch = ffi.new("mhpy_batch *")
+        self._buffer = bytearray(READ_SIZE)
+        self._buffer_c = ffi.from_buffer("char[]", self._buffer)
+        self._events: Iterator[Event] = iter(())
+        self._texts: Iterator[str] = iter(())
+        self._main: greenlet | None = None
+        self._result: object = None  # on its way from _carry_out to _park
+        self._current: greenlet | None = None  # the loop greenlet that is the loop
+        self._next: greenlet | None = None  # whom main is to switch to
+        self._spares: list[greenlet] = []
+        self._parked: dict[Parking, None] = {}  # in order of parking
+        self._timers: dict[int, Parking] = {}
+        self._watches: dict[int, Callable[[int], None]] = {}
+        # (parking, value), or (None, function) of post().
+        self._ready: deque[tuple[Parking | None, Any]] = deque()
+        self._due = 0  # of _ready: how many are carried out before the next step
+        self._over = False
+        self._draining = False
+        self._pid = os.getpid()
+        self._thread = 0  # of run()
+        # Guards the end of the hub against wakeups; signal handlers may come while it is held,
+        # hence re-entrant.
+        self._lock = RLock()
+        self._waking = False
+
+    # ---- the run
+
+    def listen(self, fd: int, wildcard: bool) -> None:
+        """Accepts from the listening socket fd, which stays the caller's. Raises OSError."""
+        code = lib.mhpy_listen(self.hub, fd, wildcard)
+        if code < 0:
+            raise _error(code, lib.mhpy_errno(self.hub), f"listening on descriptor {fd}")
+
+    def run(self) -> None:
+        """Serves until stop(), or until a drain has ended; then the loop is of no more use.
+
+        Raises what a signal handler, a post or an application's KeyboardInterrupt or SystemExit
+        raised; OSError, MemoryError, RuntimeError (in a forked child)."""
+        self._main = getcurrent()
+        self._thread = get_ident()
+        try:
+            turner: greenlet | None = None
+            while not self._over:
+                (turner or greenlet(self._turn)).switch()
+                turner, self._next = self._next, None
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """Ends run() after the batch in hand; what is open then is aborted."""
+        self._over = True
+
+    def drain(self, timeout: float) -> None:
+        """Stops accepting and ends run() when the last connection has gone; open exchanges are
+        aborted after timeout seconds, if that is not 0. A second drain stops at once."""
+        if self._draining:
+            self.stop()
+            return
+        self._draining = True
+        # 0 has a meaning of its own, so what rounds to it is made 1.
+        ms = max(1, min(round(timeout * 1000), 2**32 - 1)) if timeout > 0 else 0
+        code = lib.mhpy_drain(self.hub, ms)
+        if code < 0:
+            raise _error(code, lib.mhpy_errno(self.hub), "draining")
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Calls function in the loop, soon. From any thread, and from a signal handler."""
+        self._ready.append((None, function))
+        self._wake()
+
+    def watch(self, fd: int, ready: Callable[[int], None]) -> None:
+        """Calls ready(fd) in each turn in which fd can be read, until unwatch(fd). Raises
+        OSError."""
+        code = lib.mhpy_watch(self.hub, fd, lib.MH_READ)
+        if code < 0:
+            raise _error(code, lib.mhpy_errno(self.hub), f"watching descriptor {fd}")
+        self._watches[fd] = ready
+
+    def unwatch(self, fd: int) -> None:
+        """Ends a watch; no effect if there is none."""
+        if self._watches.pop(fd, None):
+            lib.mhpy_unwatch(self.hub, fd)
+
+    def read(self, name: int) -> tuple[memoryview, int]:
+        """Bytes of a request's body, in a buffer that is valid until the next call, and an
+        MHPY_READ_* or MH_E* that says what follows them."""
+        result = lib.mhpy_read(self.hub, name, self._buffer_c, READ_SIZE)
+        if result < 0:
+            return memoryview(b""), result
+        return memoryview(self._buffer)[: result >> 2], result & 3
+
+    # ---- the loop greenlets
+
+    def _turn(self) -> None:
+        """What every loop greenlet runs, and main never."""
+        me = self._current = getcurrent()
+        request = self._gateway.request
+        wanted = lib.MHPY_REQUEST
+        while True:
+            for kind, name, plan, flags, length, pieces in self._events:
+                if kind == wanted:
+                    if me.gr_context is not None:
+                        me.gr_context = None
+                    request(name, plan, flags, length, pieces, self._texts)
+                else:
+                    self._other(kind, name, plan, flags, pieces)
+            if self._over:
+                return
+            if not self._due:
+                self._step()
+            elif not self._carry_out(me):
+                return
+
+    def _step(self) -> None:
+        """Waits for events and copies them out of the hub."""
+        batch = self._batch
+        self._waking = False
+        n = lib.mhpy_step(self.hub, 0 if self._ready else -1, batch)
+        if n > 0:
+            ints = iter(ffi.unpack(batch.ints, n))
+            texts = ffi.unpack(batch.text, batch.text_n).decode("latin-1").split("\0")
+            # The last NUL ends a piece, so one more is found. The parser lets no NUL through, and
+            # still: a batch that does not add up is not taken apart, or one request's strings would
+            # be another's.
+            self._texts = iter(texts)
+            self._events = zip(ints, ints, ints, ints, ints, ints)
+            if len(texts) != batch.pieces + 1:
+                self._events = iter([(*event[:5], TORN) for event in self._events])
+        elif n < 0:
+            raise _error(n, lib.mhpy_errno(self.hub), "waiting for events")
+        self._due = len(self._ready)
+
+    def _other(self, kind: int, name: int, a: int, b: int, pieces: int) -> None:
+        """Every event but a request."""
+        gateway = self._gateway
+        if kind == lib.MHPY_READABLE:
+            self._fresh_context()
+            gateway.readable(name)
+        elif kind == lib.MHPY_WRITABLE:
+            gateway.writable(name)
+        elif kind == lib.MHPY_FINISH:
+            gateway.finish(name, a, b)
+        elif kind == lib.MHPY_SHAPE:
+            gateway.shape(a, [next(self._texts, "") for _ in range(pieces)])
+        elif kind == lib.MHPY_FORGET:
+            gateway.forget()
+        elif kind == lib.MHPY_TIMER:
+            self._expire(name)
+        elif kind == lib.MHPY_WATCH:
+            ready = self._watches.get(name)
+            if ready:
+                ready(name)
+        elif kind == lib.MHPY_DRAINED:
+            self._over = True
+        else:
+            raise RuntimeError(f"the C half speaks of an event {kind} that is not known here")
+
+    def _fresh_context(self) -> None:
+        """For an application that is called from another event than its request."""
+        me = getcurrent()
+        if me.gr_context is not None:
+            me.gr_context = None
+
+    def _carry_out(self, me: greenlet) -> bool:
+        """Carries out the oldest resume or post. Returns False if this greenlet is to end, since
+        there are spares enough."""
+        self._due -= 1
+        parking, value = self._ready.popleft()
+        if parking is None:
+            value()
+            return True
+        turner = parking._greenlet
+        if value is EXPIRED:
+            if parking._timer != _TIMER_RAN:
+                return True  # a resume was faster
+        elif turner is None:
+            if parking._kept is None:
+                parking._kept = deque()
+            parking._kept.append(value)
+            return True
+        elif parking._timer >= 0:
+            lib.mhpy_cancel(self.hub, parking._timer)
+            del self._timers[parking._timer]
+        assert turner is not None
+        parking._timer = _NO_TIMER
+        parking._greenlet = None
+        del self._parked[parking]
+        self._result = value
+        if len(self._spares) == MAX_SPARES:
+            self._next = turner
+            return False
+        self._spares.append(me)
+        turner.switch()
+        self._current = me
+        return True
+
+    def _park(self, parking: Parking, timeout: float | None) -> object:
+        me = self._current
+        if me is None or me is not getcurrent():
+            raise RuntimeError("only a request's own greenlet can be parked, and not after its end")
+        if self._over:
+            raise RuntimeError("the server has stopped")
+        if timeout is not None:
+            timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
+            if timer < 0:
+                raise _error(timer, 0, "arming a timeout")
+            parking._timer = timer
+            self._timers[timer] = parking
+        parking._greenlet = me
+        self._parked[parking] = None
+        if self._spares:
+            self._spares.pop().switch()
+        else:
+            assert self._main is not None
+            self._main.switch()
+        # Back, by _carry_out or by main; GreenletExit at the end of the run leaves above.
+        self._current = me
+        result, self._result = self._result, None
+        return result
+
+    def _expire(self, timer: int) -> None:
+        parking = self._timers.pop(timer, None)
+        if parking is not None:
+            parking._timer = _TIMER_RAN
+            self._ready.append((parking, EXPIRED))
+
+    def _wake(self) -> None:
+        """Makes the step under way, or the next, return. Once is enough until the loop has looked
+        at what is ready: it says that it is about to look, then looks; the caller has appended,
+        then asks."""
+        if not self._waking:
+            self._waking = True
+            with self._lock:
+                lib.mhpy_wakeup(self.hub)
+
+    # ---- the end
+
+    def _end(self) -> None:
+        """Ends every parked greenlet, and the hub."""
+        self._over = True
+        deque(self._events, maxlen=0)  # whoever comes back to it finds it used up
+        self._ready.clear()
+        self._due = 0
+        raised: BaseException | None = None
+        if self._pid != os.getpid():
+            # They are the parent's, and so is what their finally blocks would do to the outside
+            # world.
+            _abandoned.append(self._parked.copy())
+            self._parked.clear()
+        while self._parked:
+            parking = next(iter(self._parked))
+            del self._parked[parking]
+            turner, parking._greenlet = parking._greenlet, None
+            assert turner is not None
+            self._current = turner
+            try:
+                turner.throw()
+            except BaseException as exc:
+                raised = exc
+        self._current = None
+        while self._spares:
+            self._spares.pop().throw()
+        self._timers.clear()
+        self._watches.clear()
+        self.close()
+        if raised is not None:
+            raise raised
+
+    def close(self) -> None:
+        """Frees the C half; run() does it at its end. A second call has no effect."""
+        with self._lock:
+            hub, self.hub = self.hub, ffi.NULL
+        lib.mhpy_free(hub)
+
+
+def _error(code: int, errno: int, what: str) -> Exception:
+    """The exception for a negative result of the C half."""
+    if code == lib.MH_ENOMEM:
+        return MemoryError(what)
+    if code == lib.MH_ESYS and errno:
+        return OSError(errno, f"{what}: {os.strerror(errno)}")
+    if code == lib.MH_EFORK:
+        return RuntimeError(f"{what}: this process was forked from the one that serves")
+    return RuntimeError(f"{what}: {ffi.string(lib.mh_strerror(code)).decode('ascii')}")

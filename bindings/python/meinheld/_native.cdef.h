@@ -1,0 +1,89 @@
+/* What Python sees of the binding's C half, in the part of C that cffi reads. Every declaration
+ * here stands word for word in native/mhpy.h, or in meinheld.h, with its contract;
+ * tests/py/test_cdef.py holds the two against each other. */
+
+enum {
+    MH_OK = 0,
+    MH_FULL = 1,
+    MH_EAGAIN = -1001,
+    MH_EINVAL = -1003,
+    MH_ESTATE = -1004,
+    MH_ECLOSED = -1005,
+    MH_ENOMEM = -1006,
+    MH_EBODY = -1007,
+    MH_ETOOBIG = -1008,
+    MH_EFORK = -1009,
+    MH_EINTR = -1010,
+    MH_ESYS = -1011,
+    MH_ENOENT = -1012,
+    MH_ERANGE = -1013
+};
+
+enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
+
+enum { MH_FINISH_DONE = 0 };
+
+enum { MHPY_EVENT_INTS = 6 };
+
+enum {
+    MHPY_REQUEST = 1,
+    MHPY_SHAPE = 2,
+    MHPY_FORGET = 3,
+    MHPY_READABLE = 4,
+    MHPY_WRITABLE = 5,
+    MHPY_FINISH = 6,
+    MHPY_TIMER = 7,
+    MHPY_WATCH = 8,
+    MHPY_DRAINED = 9
+};
+
+enum {
+    MHPY_HAS_BODY = 1,
+    MHPY_CHUNKED = 2,
+    MHPY_EXPECTS = 4,
+    MHPY_ABSOLUTE = 8,
+    MHPY_ESCAPED = 16,
+    MHPY_HEAD = 32,
+    MHPY_NAMED = 64
+};
+
+enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
+
+typedef struct mhpy mhpy;
+
+typedef struct mhpy_options {
+    uint64_t max_body;
+    uint32_t initial_fds;
+    uint32_t keepalive_ms;
+    int sigpipe_ignored;
+} mhpy_options;
+
+typedef struct mhpy_batch {
+    const int64_t *ints;
+    const char *text;
+    size_t text_n;
+    int pieces;
+} mhpy_batch;
+
+int mhpy_new(mhpy **out, const mhpy_options *options);
+void mhpy_free(mhpy *hub);
+int mhpy_errno(const mhpy *hub);
+const char *mh_strerror(int code);
+const char *mh_version(void);
+int mhpy_listen(mhpy *hub, int fd, int wildcard);
+int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch);
+int mhpy_wakeup(mhpy *hub);
+int mhpy_drain(mhpy *hub, uint32_t timeout_ms);
+int mhpy_watch(mhpy *hub, int fd, unsigned int events);
+int mhpy_unwatch(mhpy *hub, int fd);
+int64_t mhpy_timer(mhpy *hub, uint64_t ms);
+int mhpy_cancel(mhpy *hub, int64_t timer);
+
+int mhpy_keep(mhpy *hub, int64_t name);
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
+                const char *body, size_t body_n, int borrow);
+int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
+int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
+int mhpy_end(mhpy *hub, int64_t name);
+int mhpy_abort(mhpy *hub, int64_t name);

@@ -1,0 +1,22 @@
+/* The extension module's own C, put before what cffi generates. The C half itself is in
+ * ../native, file by noun: hub.c (a run: loop, server, timers, watches), requests.c (callbacks
+ * to events), shapes.c, events.c, names.c, answer.c.
+ *
+ * Who owns what, and for how long:
+ * - A hub lives from mhpy_new to mhpy_free, one per run() of server.py. _loop.py alone holds the
+ *   pointer; it puts NULL in its place before freeing, and every function here takes NULL for a
+ *   closed hub.
+ * - Python keeps no pointer to anything of the library. Requests and timers are called by names
+ *   (slot and generation), and a name that has outlived its thing gets MH_ECLOSED or MH_ENOENT.
+ * - A batch (integers and text) is the hub's, and void at the next call; Python copies both at
+ *   once.
+ * - Python's bytes are borrowed for the length of a call, but for mhpy_answer(borrow = 1): there
+ *   the library keeps the pointer, and Python the object, until MHPY_FINISH. The library lets go
+ *   of its queue before it says on_finish.
+ * - Callbacks come inside mhpy_step and inside the flush that ends an answer. They only append
+ *   events, so no Python code ever runs above a C frame of the loop, and greenlets may switch
+ *   wherever Python code can.
+ * - cffi releases the GIL around every call. Only mhpy_wakeup is called by other threads;
+ *   _loop.py holds a lock around it and around the end of the hub.
+ */
+#include "mhpy.h"

@@ -1,0 +1,102 @@
+"""The types of the cffi module, which is made of _native.cdef.h; tests/py/test_cdef.py holds the
+two together."""
+
+from typing import Any, Final, Protocol
+
+class CData(Protocol):
+    """A C value: a pointer, a struct, an array."""
+
+    def __getitem__(self, index: int) -> Any: ...
+
+class Hub(CData, Protocol):
+    """mhpy *"""
+
+class Batch(CData, Protocol):
+    """mhpy_batch *"""
+
+    ints: CData
+    text: CData
+    text_n: int
+    pieces: int
+
+class FFI:
+    NULL: Final[Any]
+
+    def new(self, cdecl: str, init: Any = None) -> Any: ...
+    def unpack(self, cdata: CData, length: int) -> Any: ...
+    def string(self, cdata: CData) -> bytes: ...
+    def from_buffer(self, cdecl: str, buffer: bytearray) -> CData: ...
+
+class Lib:
+    MH_OK: Final[int]
+    MH_FULL: Final[int]
+    MH_EAGAIN: Final[int]
+    MH_EINVAL: Final[int]
+    MH_ESTATE: Final[int]
+    MH_ECLOSED: Final[int]
+    MH_ENOMEM: Final[int]
+    MH_EBODY: Final[int]
+    MH_ETOOBIG: Final[int]
+    MH_EFORK: Final[int]
+    MH_EINTR: Final[int]
+    MH_ESYS: Final[int]
+    MH_ENOENT: Final[int]
+    MH_ERANGE: Final[int]
+    MH_READ: Final[int]
+    MH_WRITE: Final[int]
+    MH_ERROR: Final[int]
+    MH_FINISH_DONE: Final[int]
+    MHPY_EVENT_INTS: Final[int]
+    MHPY_REQUEST: Final[int]
+    MHPY_SHAPE: Final[int]
+    MHPY_FORGET: Final[int]
+    MHPY_READABLE: Final[int]
+    MHPY_WRITABLE: Final[int]
+    MHPY_FINISH: Final[int]
+    MHPY_TIMER: Final[int]
+    MHPY_WATCH: Final[int]
+    MHPY_DRAINED: Final[int]
+    MHPY_HAS_BODY: Final[int]
+    MHPY_CHUNKED: Final[int]
+    MHPY_EXPECTS: Final[int]
+    MHPY_ABSOLUTE: Final[int]
+    MHPY_ESCAPED: Final[int]
+    MHPY_HEAD: Final[int]
+    MHPY_NAMED: Final[int]
+    MHPY_READ_FULL: Final[int]
+    MHPY_READ_WAIT: Final[int]
+    MHPY_READ_END: Final[int]
+
+    def mhpy_new(self, out: CData, options: CData) -> int: ...
+    def mhpy_free(self, hub: Hub) -> None: ...
+    def mhpy_errno(self, hub: Hub) -> int: ...
+    def mh_strerror(self, code: int) -> CData: ...
+    def mh_version(self) -> CData: ...
+    def mhpy_listen(self, hub: Hub, fd: int, wildcard: int) -> int: ...
+    def mhpy_step(self, hub: Hub, timeout_ms: int, batch: Batch) -> int: ...
+    def mhpy_wakeup(self, hub: Hub) -> int: ...
+    def mhpy_drain(self, hub: Hub, timeout_ms: int) -> int: ...
+    def mhpy_watch(self, hub: Hub, fd: int, events: int) -> int: ...
+    def mhpy_unwatch(self, hub: Hub, fd: int) -> int: ...
+    def mhpy_timer(self, hub: Hub, ms: int) -> int: ...
+    def mhpy_cancel(self, hub: Hub, timer: int) -> int: ...
+    def mhpy_keep(self, hub: Hub, name: int) -> int: ...
+    def mhpy_read(self, hub: Hub, name: int, buf: CData, cap: int) -> int: ...
+    def mhpy_answer(
+        self,
+        hub: Hub,
+        name: int,
+        head: bytes,
+        head_n: int,
+        pieces: int,
+        body: bytes,
+        body_n: int,
+        borrow: int,
+    ) -> int: ...
+    def mhpy_head(self, hub: Hub, name: int, head: bytes, head_n: int, pieces: int) -> int: ...
+    def mhpy_write(self, hub: Hub, name: int, body: bytes, body_n: int, now: int) -> int: ...
+    def mhpy_end(self, hub: Hub, name: int) -> int: ...
+    def mhpy_abort(self, hub: Hub, name: int) -> int: ...
+
+ffi: FFI
+lib: Lib

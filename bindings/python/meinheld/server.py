@@ -1,0 +1,252 @@
+"""The server, as the original had it: ``listen()``, then ``run(app)``.
+
+Nothing here makes a loop but run(), so a process may listen and then fork. Settings are of the
+process, and are taken when a run begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from meinheld import _sockets
+from meinheld._loop import Loop
+from meinheld._signals import Signals
+from meinheld._sockets import Address, Listener
+from meinheld._wsgi import Application, ExcInfo, Gateway
+
+_logger = logging.getLogger("meinheld.error")
+
+
+class timeout(OSError):  # the original's name
+    """A wait on this server's loop took longer than it was given."""
+
+
+class _Settings:
+    """What the setters set."""
+
+    def __init__(self) -> None:
+        self.keepalive: float = 5
+        self.max_content_length = 16 * 1024 * 1024
+        self.client_body_buffer_size = 1024 * 1024
+        self.backlog = 1024
+        self.picoev_max_fd = 1024
+        self.log: Callable[[str, ExcInfo | None], None] = _log
+
+
+_listeners: list[Listener] = []
+# How to open again what the last run closed.
+_reopen: list[Callable[[], list[Listener]]] = []
+_running: list[Loop] = []
+
+
+# ---- listening
+
+
+def listen(address: Address | None = None, socket_fd: int | Iterable[int] | None = None) -> int:
+    """Listens, at once; run() serves. May be called several times, for several sockets.
+
+    address is (host, port), where "" is every address and port 0 lets the kernel choose, or the
+    path of a unix socket, where a stale one is replaced. socket_fd is a descriptor that listens
+    already, or several; they stay the caller's to close. Returns the port (of the first socket), 0
+    for a unix socket.
+
+    Raises OSError naming the address, TypeError and ValueError for arguments that are none."""
+    if (address is None) == (socket_fd is None):
+        raise TypeError("listen() takes an address or socket_fd, and not both")
+    if address is not None:
+        opened = _sockets.listen(address, _settings.backlog)
+    else:
+        assert socket_fd is not None
+        opened = _sockets.adopt(socket_fd)
+    if not opened:
+        raise ValueError("socket_fd is empty")
+    _reopen.clear()
+    _listeners.extend(opened)
+    return opened[0].port
+
+
+def set_listen_socket(socket_fd: int | Iterable[int]) -> None:
+    """The same as listen(socket_fd=...)."""
+    listen(socket_fd=socket_fd)
+
+
+# ---- running
+
+
+def run(app: Application, silent: bool = False) -> None:
+    """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first) or
+    SIGINT. Signals are only taken in the main thread, and given back at the end.
+
+    The sockets that listen() opened are closed then. A later run() opens the same ones again,
+    unless listen() was called in between.
+
+    Raises KeyboardInterrupt after SIGINT, unless silent; what an application raised that is no
+    Exception, such as SystemExit; RuntimeError if nothing listens; OSError."""
+    if not callable(app):
+        raise TypeError(f"app must be callable, not {type(app).__name__}")
+    if not _listeners:
+        for reopen in _reopen:
+            _listeners.extend(reopen())
+        if not _listeners:
+            raise RuntimeError("nothing listens: call listen() before run()")
+    gateway = Gateway(
+        app,
+        [listener.place for listener in _listeners],
+        _settings.log,
+        _settings.client_body_buffer_size,
+    )
+    loop = Loop(
+        gateway,
+        max_body=_settings.max_content_length,
+        keepalive=_settings.keepalive,
+        max_fds=_settings.picoev_max_fd,
+    )
+    gateway.attach(loop)
+    _running.append(loop)
+    signals = Signals(loop)
+    try:
+        for listener in _listeners:
+            loop.listen(listener.fileno(), listener.place.wildcard)
+        with signals:
+            loop.run()
+        if signals.interrupted:  # it came while the run was ending
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if not silent:
+            raise
+    finally:
+        loop.close()
+        _running.remove(loop)
+        if not _running:
+            _close_listeners()
+
+
+def _close_listeners() -> None:
+    _reopen[:] = [listener.reopen for listener in _listeners if listener.reopen]
+    for listener in _listeners:
+        listener.close()
+    _listeners.clear()
+
+
+def shutdown(timeout: float = 0) -> None:
+    """Stops accepting, lets what runs be finished, and makes run() return; after timeout seconds,
+    if that is not 0, what is still open is cut off. Called a second time it does so at once. From
+    any thread, signal handler or request. No effect if nothing runs."""
+    seconds = _number("timeout", timeout)
+    for loop in list(_running):
+        loop.post(lambda loop=loop: loop.drain(seconds))  # type: ignore[misc]
+
+
+def stop(timeout: float = 0) -> None:
+    """The same as shutdown()."""
+    shutdown(timeout)
+
+
+def get_ident() -> greenlet:
+    """The greenlet that is running."""
+    return getcurrent()
+
+
+# ---- settings
+
+
+def set_keepalive(seconds: float) -> None:
+    """How long an idle connection is kept; 0 closes each after its response. 5."""
+    _settings.keepalive = _number("keepalive", seconds)
+
+
+def get_keepalive() -> float:
+    """See set_keepalive."""
+    return _settings.keepalive
+
+
+def set_max_content_length(size: int) -> None:
+    """Bytes of a request body; a larger one is answered with 413. 16 MiB."""
+    _settings.max_content_length = _integer("max_content_length", size, 1)
+
+
+def get_max_content_length() -> int:
+    """See set_max_content_length."""
+    return _settings.max_content_length
+
+
+def set_client_body_buffer_size(size: int) -> None:
+    """Bytes of a request body above which it is kept in a temporary file. 1 MiB."""
+    _settings.client_body_buffer_size = _integer("client_body_buffer_size", size, 0)
+
+
+def get_client_body_buffer_size() -> int:
+    """See set_client_body_buffer_size."""
+    return _settings.client_body_buffer_size
+
+
+def set_backlog(connections: int) -> None:
+    """Connections that may wait to be accepted, for each later listen(); the kernel has a limit of
+    its own (net.core.somaxconn). 1024."""
+    _settings.backlog = min(_integer("backlog", connections, 1), 2**31 - 1)
+
+
+def get_backlog() -> int:
+    """See set_backlog."""
+    return _settings.backlog
+
+
+def set_picoev_max_fd(count: int) -> None:
+    """The first size of the loop's table of descriptors, which grows as needed. 1024."""
+    _settings.picoev_max_fd = _integer("picoev_max_fd", count, 1)
+
+
+def get_picoev_max_fd() -> int:
+    """See set_picoev_max_fd."""
+    return _settings.picoev_max_fd
+
+
+def set_error_logger(logger: Any) -> None:
+    """Where errors of applications go: an object with error(type, value, traceback), or None for
+    nowhere. Without this call they go to logging's "meinheld.error"."""
+    if logger is None:
+        _settings.log = _log_nothing
+        return
+    if not callable(getattr(logger, "error", None)):
+        raise TypeError(f"an error logger has a method error(type, value, tb): {logger!r}")
+
+    def log(message: str, exc_info: ExcInfo | None) -> None:
+        try:
+            if exc_info is None:
+                logger.error(RuntimeError, RuntimeError(message), None)
+            else:
+                logger.error(*exc_info)
+        except Exception:
+            _logger.exception("the error logger failed at: %s", message)
+
+    _settings.log = log
+
+
+def _log(message: str, exc_info: ExcInfo | None) -> None:
+    _logger.error("%s", message, exc_info=exc_info)
+
+
+def _log_nothing(message: str, exc_info: ExcInfo | None) -> None:
+    pass
+
+
+def _number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be finite and not negative: {value!r}")
+    return value
+
+
+def _integer(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+_settings = _Settings()

@@ -1,0 +1,177 @@
+/* From Python's answers to calls of the library. Heads come as one text with a newline between
+ * its strings; the count that comes with it tells a newline of Python's from one inside a
+ * string, so a header can't be smuggled in. All other checks of a head are the library's. */
+#include "mhpy.h"
+
+#include <string.h>
+
+/* The request called name, and its slot; NULL if it has finished. */
+static mh_req *find(mhpy *hub, int64_t name, mhpy__slot **slot) {
+    if (!hub) return NULL;
+    *slot = mhpy__name_find(&hub->requests, name);
+    return *slot ? (*slot)->thing : NULL;
+}
+
+typedef struct head {
+    int status;
+    mh_str reason;
+    const mh_str *fields; /* in the hub's scratch */
+    size_t n;             /* pairs */
+} head;
+
+/* "200 OK": three digits, then the end or a space and the reason (PEP 3333, start_response). */
+static bool read_status(head *out, mh_str s) {
+    if (s.n < 3) return false;
+    out->status = 0;
+    for (const char *p = s.p; p < s.p + 3; p++) {
+        if (*p < '0' || *p > '9') return false;
+        out->status = out->status * 10 + (*p - '0');
+    }
+    if (s.n > 3 && s.p[3] != ' ') return false;
+    out->reason = s.n > 4 ? (mh_str){s.p + 4, s.n - 4} : (mh_str){"", 0};
+    return true;
+}
+
+static int read_head(mhpy *hub, head *out, const char *text, size_t n, size_t pieces) {
+    if (pieces % 2 == 0) return MH_EINVAL;
+    if (pieces > hub->fields_cap &&
+        !mhpy__grow((void **)&hub->fields, &hub->fields_cap, pieces, sizeof *hub->fields)) {
+        return MH_ENOMEM;
+    }
+    const char *p = text, *end = text + n;
+    for (size_t i = 0; i < pieces; i++) {
+        const char *stop = memchr(p, '\n', (size_t)(end - p));
+        if (!stop != (i == pieces - 1)) return MH_EINVAL;
+        if (!stop) stop = end;
+        hub->fields[i] = (mh_str){p, (size_t)(stop - p)};
+        p = stop + 1;
+    }
+    if (!read_status(out, hub->fields[0])) return MH_EINVAL;
+    out->fields = hub->fields + 1;
+    out->n = pieces / 2;
+    return MH_OK;
+}
+
+/* Sends what is due. What it finds is told by events, or by the next step. */
+static void flush_due(mhpy *hub) { mh_loop_flush_due(hub->loop); }
+
+/* A response of which the head has gone and the rest can't follow. */
+static int break_off(mh_req *req, int rc) {
+    mh_req_abort(req);
+    return rc;
+}
+
+/* Head, body, end, where mh_res_simple does not serve: a body that is not copied, or of another
+ * length than the head says. */
+static int send_parts(mh_req *req, const head *h, int64_t length, mh_str body, bool borrow) {
+    int rc = mh_res_head(req, h->status, h->reason, h->fields, h->n, length);
+    if (rc < 0) return rc;
+    int written = MH_OK;
+    if (body.n) {
+        written =
+            borrow ? mh_res_writev(req, &body, 1, NULL, NULL) : mh_res_write(req, body.p, body.n);
+    }
+    if (written < 0 && written != MH_ERANGE) return break_off(req, written);
+    rc = mh_res_end(req);
+    return rc < 0 ? rc : written;
+}
+
+static bool is_head(const mh_req *req) {
+    mh_str method = mh_req_method(req);
+    return method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
+}
+
+int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces,
+                const char *body, size_t body_n, int borrow) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    head h;
+    int rc = read_head(hub, &h, head_text, head_n, pieces);
+    if (rc < 0) return rc;
+
+    mh_str bytes = {body, body_n};
+    if (body_n == 0 && is_head(req)) {
+        /* The length of what a GET would get is the app's to say: nothing here is no 0 (RFC 9110
+         * 9.3.2). */
+        rc = send_parts(req, &h, MH_LENGTH_UNKNOWN, bytes, false);
+    } else if (borrow) {
+        slot->want |= MHPY__WANT_KEPT;
+        rc = send_parts(req, &h, (int64_t)body_n, bytes, true);
+    } else {
+        rc = mh_res_simple(req, h.status, h.reason, h.fields, h.n, bytes);
+    }
+    /* The head itself may be at fault, or only its Content-Length be another than the body's. */
+    if (rc == MH_EINVAL) rc = send_parts(req, &h, MH_LENGTH_UNKNOWN, bytes, borrow);
+    flush_due(hub);
+    return rc == MH_FULL ? MH_OK : rc;
+}
+
+int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    head h;
+    int rc = read_head(hub, &h, head_text, head_n, pieces);
+    if (rc < 0) return rc;
+    rc = mh_res_head(req, h.status, h.reason, h.fields, h.n, MH_LENGTH_UNKNOWN);
+    if (rc >= 0) slot->want |= MHPY__WANT_STREAM;
+    return rc;
+}
+
+int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    int rc = mh_res_write(req, body, body_n);
+    if (now && (rc >= 0 || rc == MH_ERANGE)) {
+        mh_loop_flush(hub->loop);
+    } else {
+        flush_due(hub);
+    }
+    return rc;
+}
+
+int mhpy_end(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    slot->want &= (uint8_t)~MHPY__WANT_STREAM;
+    int rc = mh_res_end(req);
+    flush_due(hub);
+    return rc;
+}
+
+int mhpy_abort(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    return req ? mh_req_abort(req) : MH_ECLOSED;
+}
+
+int mhpy_keep(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    if (!find(hub, name, &slot)) return MH_ECLOSED;
+    slot->want |= MHPY__WANT_KEPT;
+    return MH_OK;
+}
+
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    size_t n = 0;
+    while (n < cap) {
+        int rc = mh_req_read(req, buf + n, cap - n);
+        if (rc > 0) {
+            n += (size_t)rc;
+            continue;
+        }
+        if (rc == MH_EAGAIN) {
+            slot->want |= MHPY__WANT_BODY;
+            return (int64_t)n << 2 | MHPY_READ_WAIT;
+        }
+        slot->want &= (uint8_t)~MHPY__WANT_BODY;
+        return rc == MH_EOS ? ((int64_t)n << 2 | MHPY_READ_END) : rc;
+    }
+    return (int64_t)n << 2 | MHPY_READ_FULL;
+}

@@ -1,0 +1,171 @@
+/* A run: a loop, the server on it, its timers and watches, and the step that hands Python a
+ * batch. */
+#include "mhpy.h"
+
+#include <stdlib.h>
+
+typedef struct timer {
+    mhpy *hub;
+    uint64_t id; /* the loop's */
+    int64_t name;
+} timer;
+
+static int configure(mhpy *hub, const mhpy_options *options) {
+    mh_loop_config loop_config;
+    mh_loop_config_init(&loop_config);
+    loop_config.initial_fds = options->initial_fds;
+    loop_config.sigpipe_ignored = options->sigpipe_ignored;
+    int rc = mh_loop_new(&hub->loop, &loop_config);
+    if (rc < 0) return rc;
+
+    mh_handlers on;
+    mhpy__handlers(&on, hub);
+    mh_config config;
+    mh_config_init(&config);
+    config.max_body = options->max_body;
+    config.keepalive_timeout = options->keepalive_ms;
+    return mh_server_new(&hub->srv, hub->loop, &on, &config);
+}
+
+int mhpy_new(mhpy **out, const mhpy_options *options) {
+    *out = NULL;
+    mhpy *hub = calloc(1, sizeof *hub);
+    if (!hub) return MH_ENOMEM;
+    int rc = MH_ESYS;
+    if (!mhpy__shapes_init(&hub->shapes) || (rc = configure(hub, options)) < 0) {
+        mhpy_free(hub);
+        return rc;
+    }
+    *out = hub;
+    return MH_OK;
+}
+
+void mhpy_free(mhpy *hub) {
+    if (!hub) return;
+    mh_loop_free(hub->loop); /* the server too; what its callbacks append is thrown away */
+    for (uint32_t i = 0; i < hub->timers.n; i++)
+        free(hub->timers.slots[i].thing);
+    free(hub->timers.slots);
+    free(hub->requests.slots);
+    mhpy__shapes_clear(&hub->shapes);
+    mhpy__events_clear(&hub->ev);
+    free(hub->names);
+    free(hub->fields);
+    free(hub->wildcard);
+    free(hub);
+}
+
+int mhpy_errno(const mhpy *hub) { return hub ? mh_loop_errno(hub->loop) : 0; }
+
+int mhpy_listen(mhpy *hub, int fd, int wildcard) {
+    if (!hub) return MH_ECLOSED;
+    bool *grown = realloc(hub->wildcard, (hub->listeners + 1) * sizeof *grown);
+    if (!grown) return MH_ENOMEM;
+    hub->wildcard = grown;
+    int rc = mh_server_listen_fd(hub->srv, fd, 0);
+    if (rc < 0) return rc;
+    hub->wildcard[hub->listeners++] = wildcard != 0;
+    return MH_OK;
+}
+
+/* Hands out what has been appended; later events begin at the front again, when Python has
+ * copied these. */
+static int hand_out(mhpy *hub, mhpy_batch *batch) {
+    mhpy__events *ev = &hub->ev;
+    int n = (int)ev->n;
+    *batch = (mhpy_batch){ev->ints, ev->text ? ev->text : "", ev->text_n, ev->pieces};
+    ev->n = 0;
+    ev->text_n = 0;
+    ev->pieces = 0;
+    return n;
+}
+
+int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch) {
+    if (!hub) return MH_ECLOSED;
+    if (hub->ev.n) timeout_ms = 0; /* from a flush since the last step */
+    int rc;
+    do {
+        rc = mh_loop_step(hub->loop, timeout_ms);
+        if (hub->ev.lost) return MH_ENOMEM;
+        if (__atomic_exchange_n(&hub->woken, 0, __ATOMIC_ACQ_REL)) break;
+    } while (rc >= 0 && timeout_ms < 0 && hub->ev.n == 0);
+    /* A signal is Python's to handle once this returns; another error comes again if there are
+     * events first. */
+    if (rc < 0 && rc != MH_EINTR && hub->ev.n == 0) return rc;
+    return hand_out(hub, batch);
+}
+
+int mhpy_wakeup(mhpy *hub) {
+    if (!hub) return MH_ECLOSED;
+    __atomic_store_n(&hub->woken, 1, __ATOMIC_RELEASE);
+    return mh_loop_wakeup(hub->loop);
+}
+
+static void on_drained(mh_server *srv, void *user) {
+    mhpy *hub = user;
+    (void)srv;
+    mhpy__event(&hub->ev, MHPY_DRAINED, 0, 0, 0);
+}
+
+int mhpy_drain(mhpy *hub, uint32_t timeout_ms) {
+    if (!hub) return MH_ECLOSED;
+    return mh_server_drain(hub->srv, timeout_ms, on_drained, hub);
+}
+
+static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
+    mhpy *hub = user;
+    (void)loop;
+    mhpy__event(&hub->ev, MHPY_WATCH, fd, events, 0);
+}
+
+int mhpy_watch(mhpy *hub, int fd, unsigned int events) {
+    if (!hub) return MH_ECLOSED;
+    return mh_loop_watch(hub->loop, fd, events, on_watch, hub);
+}
+
+int mhpy_unwatch(mhpy *hub, int fd) {
+    if (!hub) return MH_ECLOSED;
+    return mh_loop_unwatch(hub->loop, fd);
+}
+
+static void timer_free(timer *t) {
+    mhpy__names *timers = &t->hub->timers;
+    mhpy__slot *slot = mhpy__name_find(timers, t->name);
+    if (slot) mhpy__name_free(timers, slot);
+    free(t);
+}
+
+static void on_timer(mh_loop *loop, void *user) {
+    timer *t = user;
+    (void)loop;
+    mhpy__event(&t->hub->ev, MHPY_TIMER, t->name, 0, 0);
+    timer_free(t);
+}
+
+int64_t mhpy_timer(mhpy *hub, uint64_t ms) {
+    if (!hub) return MH_ECLOSED;
+    timer *t = malloc(sizeof *t);
+    if (!t) return MH_ENOMEM;
+    t->hub = hub;
+    t->name = mhpy__name_new(&hub->timers, t);
+    if (t->name < 0) {
+        free(t);
+        return MH_ENOMEM;
+    }
+    int rc = mh_loop_timer(hub->loop, ms, on_timer, t, &t->id);
+    if (rc < 0) {
+        timer_free(t);
+        return rc;
+    }
+    return t->name;
+}
+
+int mhpy_cancel(mhpy *hub, int64_t name) {
+    if (!hub) return MH_ECLOSED;
+    mhpy__slot *slot = mhpy__name_find(&hub->timers, name);
+    if (!slot) return MH_ENOENT;
+    timer *t = slot->thing;
+    mh_loop_cancel(hub->loop, t->id);
+    timer_free(t);
+    return MH_OK;
+}

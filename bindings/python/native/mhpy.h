@@ -1,0 +1,227 @@
+/* The C half of the Python binding: libmeinheld's callbacks become events that Python takes by
+ * the batch, and Python's answers become library calls. Nothing here calls Python, or knows it.
+ *
+ * A hub is one run of a server: a loop, a server on it, and what is said here. It belongs to the
+ * thread that steps it; mhpy_wakeup alone may be called from others. Every function takes a NULL
+ * hub as one that has been closed and answers MH_ECLOSED, so that an application which outlives
+ * the run can do no harm.
+ *
+ * A request is called by a name: the number of its slot and the slot's generation. The name of a
+ * request that has finished is refused with MH_ECLOSED, whatever became of its slot.
+ */
+#ifndef MHPY_H
+#define MHPY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "meinheld.h"
+
+/* ---- what Python sees: the same declarations stand in _native.cdef.h ------------------------- */
+
+/* An event is this many integers: its kind, then up to five more, named beside the kind. Unused
+ * ones are 0. */
+enum { MHPY_EVENT_INTS = 6 };
+
+enum {
+    /* name, plan, flags, length, pieces. A request's head; its pieces of the text, in order:
+     * with MHPY_NAMED the names of its fields; method, target, path, query, peer's address and
+     * port; the local address where the listener is a wildcard; the fields' values; with
+     * MHPY_ABSOLUTE the target's authority. plan says all that a head's keys depend on: shape <<
+     * 16 | listener << 1 | (1 for HTTP/1.0), the shape being 0 with MHPY_NAMED. length is
+     * mh_req_length's. */
+    MHPY_REQUEST = 1,
+    MHPY_SHAPE = 2, /* 0, shape, 0, 0, pieces. A sequence of field names, its pieces; never known by
+                       another number until MHPY_FORGET */
+    MHPY_FORGET = 3,   /* all shapes told so far are void */
+    MHPY_READABLE = 4, /* name: mhpy_read would say something else than MHPY_READ_WAIT */
+    MHPY_WRITABLE = 5, /* name: output has fallen below low water after MH_FULL */
+    MHPY_FINISH = 6,   /* name, why, sent: only for requests kept by mhpy_keep and its like */
+    MHPY_TIMER = 7,    /* timer: it has run and is gone */
+    MHPY_WATCH = 8,    /* fd, events */
+    MHPY_DRAINED = 9   /* the drain has ended */
+};
+
+/* Of a request: what keeps it from the plainest path. None set is the common case. */
+enum {
+    MHPY_HAS_BODY = 1,
+    MHPY_CHUNKED = 2,
+    MHPY_EXPECTS = 4,  /* 100-continue */
+    MHPY_ABSOLUTE = 8, /* the target's authority takes the place of Host (RFC 9112 3.2.2) */
+    MHPY_ESCAPED = 16, /* there is a '%' in the path */
+    MHPY_HEAD = 32,    /* the method is HEAD */
+    MHPY_NAMED = 64    /* the table of shapes did not take it: its names travel along */
+};
+
+/* The low two bits of mhpy_read's result. */
+enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
+
+typedef struct mhpy mhpy;
+
+typedef struct mhpy_options {
+    uint64_t max_body;     /* bytes; > 0 */
+    uint32_t initial_fds;  /* first size of the descriptor table; > 0 */
+    uint32_t keepalive_ms; /* 0: connections are not kept */
+    int sigpipe_ignored;   /* as in mh_loop_config */
+} mhpy_options;
+
+/* What a step brought. Valid until the next call with this hub. */
+typedef struct mhpy_batch {
+    const int64_t *ints; /* the events */
+    const char *text;    /* their pieces, each ended by a NUL, which no piece contains */
+    size_t text_n;       /* bytes */
+    int pieces;          /* how many */
+} mhpy_batch;
+
+/* Makes a hub; options is copied. Errors: MH_ENOMEM, MH_EINVAL, MH_ESYS (errno of the caller
+ * says why). */
+int mhpy_new(mhpy **out, const mhpy_options *options);
+/* Ends everything open, without events. Borrowed bodies are not looked at again. NULL is
+ * ignored. */
+void mhpy_free(mhpy *hub);
+/* errno of the last MH_ESYS. */
+int mhpy_errno(const mhpy *hub);
+/* Adopts a listening socket, which stays the caller's to close. wildcard: requests that came by
+ * it tell the local address. Errors: MH_EINVAL, MH_ENOMEM, MH_ESYS. */
+int mhpy_listen(mhpy *hub, int fd, int wildcard);
+/* Steps the loop until there are events; at most timeout_ms where that is >= 0. Fills batch and
+ * returns the number of integers in it, which may be 0 after mhpy_wakeup, a timeout or a signal.
+ * Errors: MH_EFORK, MH_ENOMEM (an event was lost: the hub is of no more use), MH_ESYS,
+ * MH_ESTATE. */
+int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch);
+/* From any thread or signal handler: makes the step under way, or else the next, return. */
+int mhpy_wakeup(mhpy *hub);
+/* mh_server_drain; MHPY_DRAINED follows. Errors: MH_ESTATE (draining already). */
+int mhpy_drain(mhpy *hub, uint32_t timeout_ms);
+/* mh_loop_watch and mh_loop_unwatch; MHPY_WATCH follows each time the fd is ready. */
+int mhpy_watch(mhpy *hub, int fd, unsigned int events);
+int mhpy_unwatch(mhpy *hub, int fd);
+/* A timer: its name (>= 0), which MHPY_TIMER will carry. Errors: MH_ENOMEM. */
+int64_t mhpy_timer(mhpy *hub, uint64_t ms);
+/* Errors: MH_ENOENT: it has run (its event may still be on its way) or was cancelled. */
+int mhpy_cancel(mhpy *hub, int64_t timer);
+
+/* Asks for this request's MHPY_FINISH. Errors: MH_ECLOSED: it has finished; no event will come. */
+int mhpy_keep(mhpy *hub, int64_t name);
+/* Reads body bytes until buf is full, the body ends or more must arrive. Returns count << 2 |
+ * MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves first,
+ * MHPY_FINISH. Errors: MH_EBODY, MH_ETOOBIG, MH_ECLOSED; what was read before them is void. */
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+/* The whole response in one call, and mh_loop_flush_due after it. head is
+ * "status\nname\nvalue\n...": pieces strings with a newline between each two; another number of
+ * newlines, that is, one inside a status or a value, is refused. borrow: body stays as it is
+ * until MHPY_FINISH (which then follows, if the call succeeds); else it is copied. A
+ * Content-Length in head that is not body_n: what is over is cut, what is short aborts the
+ * connection. Errors: MH_EINVAL (head may not be sent; nothing has been, answer otherwise),
+ * MH_ERANGE (sent, but cut), MH_ESTATE, MH_ECLOSED, MH_ENOMEM (the connection is aborted if
+ * something had gone). */
+int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
+                const char *body, size_t body_n, int borrow);
+/* Starts a response whose body follows by mhpy_write. Its length is that of a Content-Length in
+ * head, else unknown. The request is kept until mhpy_end: MHPY_FINISH follows if it ends before.
+ * Errors as mhpy_answer. */
+int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
+/* A copy of a piece of the body. now: it leaves at once, as far as the socket takes it (PEP
+ * 3333, "Buffering and Streaming"). Returns MH_OK, or MH_FULL: wait for MHPY_WRITABLE or
+ * MHPY_FINISH. Errors: MH_ERANGE, MH_ESTATE, MH_ECLOSED, MH_ENOMEM. */
+int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
+/* Ends such a response. Errors: MH_ESTATE, MH_ECLOSED. */
+int mhpy_end(mhpy *hub, int64_t name);
+/* Ends the exchange and the connection. Errors: MH_ECLOSED. */
+int mhpy_abort(mhpy *hub, int64_t name);
+
+/* ---- what the files share ------------------------------------------------------------------- */
+
+/* events.c: the events since the last step and their text, two growing arrays. */
+typedef struct mhpy__events {
+    int64_t *ints;
+    size_t n, cap;
+    char *text;
+    size_t text_n, text_cap;
+    int pieces;
+    bool lost; /* an event found no memory */
+} mhpy__events;
+
+void mhpy__events_clear(mhpy__events *ev);
+/* Room for n more events and text more bytes. */
+bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text);
+/* Appends one for which there is room. */
+void mhpy__event_put(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c, int64_t d,
+                     int64_t e);
+/* Appends one, or remembers that it is lost. */
+void mhpy__event(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c);
+
+/* names.c: things called by slot and generation, so that a stale name is known as such. */
+typedef struct mhpy__slot {
+    void *thing;   /* NULL: free */
+    uint32_t gen;  /* 31 bits */
+    uint32_t next; /* of the free list */
+    uint8_t want;  /* MHPY__WANT_*: why the end of a request is told */
+} mhpy__slot;
+
+typedef struct mhpy__names {
+    mhpy__slot *slots;
+    uint32_t n, cap, free;
+} mhpy__names;
+
+enum { MHPY__WANT_BODY = 1, MHPY__WANT_STREAM = 2, MHPY__WANT_KEPT = 4 };
+
+/* Names thing: >= 0, or MH_ENOMEM. */
+int64_t mhpy__name_new(mhpy__names *names, void *thing);
+/* The name of what is in slot number at. */
+int64_t mhpy__name_at(const mhpy__names *names, uint32_t at);
+/* The slot of a name, NULL if it is stale. Valid until the next mhpy__name_new. */
+mhpy__slot *mhpy__name_find(mhpy__names *names, int64_t name);
+void mhpy__name_free(mhpy__names *names, mhpy__slot *slot);
+
+/* shapes.c: the sequences of field names seen lately. */
+enum { MHPY__SHAPES = 256, MHPY__SHAPE_CELLS = 512 };
+
+typedef struct mhpy__shape {
+    char *names; /* NULL: a free cell */
+    uint64_t hash;
+    uint32_t size; /* bytes of names, each with its NUL */
+    uint32_t id;   /* > 0 */
+} mhpy__shape;
+
+typedef struct mhpy__shapes {
+    mhpy__shape cells[MHPY__SHAPE_CELLS];
+    uint64_t key; /* of the hash: an attacker can't choose sequences that collide */
+    uint32_t count, last_id;
+    uint32_t misses; /* sequences not taken since the table was emptied */
+} mhpy__shapes;
+
+enum mhpy__shape_result { MHPY__SHAPE_KNOWN, MHPY__SHAPE_NEW, MHPY__SHAPE_NONE };
+
+bool mhpy__shapes_init(mhpy__shapes *t);
+void mhpy__shapes_clear(mhpy__shapes *t);
+/* Looks up names[0..size), and takes it if new and there is room; *id is its number unless NONE. */
+enum mhpy__shape_result mhpy__shape_find(mhpy__shapes *t, const char *names, uint32_t size,
+                                         uint32_t *id);
+/* Whether so much has not found room that the table should be emptied. */
+bool mhpy__shapes_stale(const mhpy__shapes *t);
+
+struct mhpy {
+    mh_loop *loop;
+    mh_server *srv;
+    mhpy__events ev;
+    mhpy__names requests; /* of mh_req */
+    mhpy__names timers;   /* of mhpy__timer */
+    mhpy__shapes shapes;
+    char *names; /* scratch: the field names of the request in hand, each with its NUL */
+    size_t names_cap;
+    mh_str *fields; /* scratch: the strings of the head being sent */
+    size_t fields_cap;
+    bool *wildcard; /* of each listener */
+    size_t listeners;
+    int woken; /* by mhpy_wakeup since the last step; atomic */
+};
+
+/* requests.c: the handlers of the server, which turn exchanges into events. */
+void mhpy__handlers(mh_handlers *on, mhpy *hub);
+
+/* Grows *p, an array of *cap items of size bytes, to at least need of them. */
+bool mhpy__grow(void **p, size_t *cap, size_t need, size_t size);
+
+#endif
