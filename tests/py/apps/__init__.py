@@ -1,0 +1,30 @@
+"""The apps that the tests serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], object]]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def by_path(apps: dict[str, App]) -> App:
+    """An app that hands each path to its own; other paths are 404."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return apps.get(environ["PATH_INFO"], not_found)(environ, start_response)
+
+    return app
+
+
+def not_found(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("404 Not Found", [("Content-Length", "0")])
+    return []
+
+
+def answer(start_response: StartResponse, body: bytes) -> Iterable[bytes]:
+    """The plainest good answer."""
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]

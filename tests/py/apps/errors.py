@@ -1,0 +1,183 @@
+"""Apps that fail, one a path, each in one way that a server must survive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from apps import App, Environ, StartResponse, answer, by_path
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+def before(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise ValueError("before start_response")
+
+
+def after_start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", TEXT)
+    raise ValueError("after start_response")
+
+
+def first_piece(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", TEXT)
+    if environ["PATH_INFO"]:
+        raise ValueError("before the first piece")
+    yield b"never sent"
+
+
+def second_piece(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", TEXT)
+    yield b"first"
+    raise ValueError("after the first piece")
+
+
+def second_piece_with_length(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Length", "10")])
+    yield b"first"
+    raise ValueError("after the first piece")
+
+
+def after_write(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", TEXT)(b"first")
+    raise ValueError("after write")
+
+
+class BadClose:
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"all of it"])
+
+    def close(self) -> None:
+        raise ValueError("in close")
+
+
+def in_close(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Length", "9")])
+    return BadClose()
+
+
+def never_started(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return [b"a body without a head"]
+
+
+def never_started_empty(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return []
+
+
+def returns_none(environ: Environ, start_response: StartResponse) -> Any:
+    start_response("200 OK", TEXT)
+    return None
+
+
+def text_piece(environ: Environ, start_response: StartResponse) -> Any:
+    start_response("200 OK", TEXT)
+    return ["text"]
+
+
+def started_twice(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", TEXT)
+    start_response("200 OK", TEXT)
+    return [b"x"]
+
+
+def replaced(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Good practice: nothing has been sent, so exc_info may replace the head (PEP 3333)."""
+    start_response("200 OK", [("X-Old", "1")])
+    try:
+        raise ValueError("replaced")
+    except ValueError:
+        start_response("503 Service Unavailable", [("Content-Length", "5")], sys.exc_info())
+    return [b"sorry"]
+
+
+def replaced_too_late(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", TEXT)
+    yield b"first"
+    try:
+        raise ValueError("too late")
+    except ValueError:
+        start_response("503 Service Unavailable", TEXT, sys.exc_info())
+    yield b"never sent"
+
+
+def exits(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    sys.exit(3)
+
+
+def interrupted(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise KeyboardInterrupt
+
+
+def logs(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ["wsgi.errors"].write("to wsgi.errors, caf\xe9\n")
+    environ["wsgi.errors"].writelines(["line 1\n", "line 2\n"])
+    environ["wsgi.errors"].flush()
+    return answer(start_response, b"logged")
+
+
+STARTS: dict[str, tuple[Any, Any]] = {
+    "status-int": (200, TEXT),
+    "status-bytes": (b"200 OK", TEXT),
+    "status-word": ("OK", TEXT),
+    "status-short": ("20 OK", TEXT),
+    "status-long": ("2000 OK", TEXT),
+    "status-100": ("100 Continue", []),
+    "status-crlf": ("200 OK\r\nX-Smuggled: 1", TEXT),
+    "status-wide": ("200 \u2713", TEXT),
+    "fields-none": ("200 OK", None),
+    "fields-tuple-of-one": ("200 OK", [("X",)]),
+    "name-int": ("200 OK", [(1, "x")]),
+    "name-bytes": ("200 OK", [(b"X", "x")]),
+    "name-empty": ("200 OK", [("", "x")]),
+    "name-space": ("200 OK", [("X Y", "x")]),
+    "name-colon": ("200 OK", [("X:", "x")]),
+    "name-crlf": ("200 OK", [("X\r\nY", "x")]),
+    "name-wide": ("200 OK", [("caf\xe9", "x")]),
+    "value-int": ("200 OK", [("X", 1)]),
+    "value-none": ("200 OK", [("X", None)]),
+    "value-bytes": ("200 OK", [("X", b"x")]),
+    "value-crlf": ("200 OK", [("X", "x\r\nY: z")]),
+    "value-lf": ("200 OK", [("X", "x\ny")]),
+    "value-cr": ("200 OK", [("X", "x\ry")]),
+    "value-nul": ("200 OK", [("X", "x\0y")]),
+    "value-control": ("200 OK", [("X", "x\x1fy")]),
+    "value-del": ("200 OK", [("X", "x\x7fy")]),
+    "value-wide": ("200 OK", [("X", "\u2713")]),
+    "length-word": ("200 OK", [("Content-Length", "five")]),
+    "length-negative": ("200 OK", [("Content-Length", "-1")]),
+    "length-twice": ("200 OK", [("Content-Length", "1"), ("content-length", "2")]),
+    "hop-connection": ("200 OK", [("Connection", "close")]),
+    "hop-transfer-encoding": ("200 OK", [("Transfer-Encoding", "chunked")]),
+    "hop-upgrade": ("200 OK", [("upgrade", "x")]),
+}
+
+
+def bad_start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    status, fields = STARTS[environ["QUERY_STRING"]]
+    start_response(status, fields)
+    return [b"x"]
+
+
+APPS: dict[str, App] = {
+    "/before": before,
+    "/after-start": after_start,
+    "/first-piece": first_piece,
+    "/second-piece": second_piece,
+    "/second-piece-with-length": second_piece_with_length,
+    "/after-write": after_write,
+    "/in-close": in_close,
+    "/never-started": never_started,
+    "/never-started-empty": never_started_empty,
+    "/none": returns_none,
+    "/text-piece": text_piece,
+    "/started-twice": started_twice,
+    "/replaced": replaced,
+    "/replaced-too-late": replaced_too_late,
+    "/exits": exits,
+    "/interrupted": interrupted,
+    "/logs": logs,
+    "/bad-start": bad_start,
+    "/well": lambda environ, start_response: answer(start_response, b"well"),
+}
+app = by_path(APPS)

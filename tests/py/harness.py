@@ -1,0 +1,207 @@
+"""Server processes for the tests: started on a socket of the test's, ended by pid, then checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from rawclient import Address, Client
+
+HERE = Path(__file__).resolve().parent
+TRACEBACK = "Traceback (most recent call last)"
+# What Python writes between the tracebacks of one chain of exceptions.
+CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+# How long a test waits for anything: generous, since only a failure ever waits that long.
+PATIENCE = 20.0
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Returns once condition() is true; fails the test after PATIENCE seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"in {PATIENCE:g} s: never {what}")
+        time.sleep(0.002)
+
+
+def tool(name: str) -> str:
+    """The path of a program that a test drives. Where it is missing the test is skipped, but on CI,
+    which installs them all, it fails."""
+    if path := shutil.which(name):
+        return path
+    message = f"{name} is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def listening_socket(address: Address) -> socket.socket:
+    """A socket that listens at address; port 0 lets the kernel choose."""
+    if isinstance(address, str):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address)
+    sock.listen(1024)
+    return sock
+
+
+def count_tracebacks(log: str) -> int:
+    """How many exceptions are in a log, a chain of them counted as one."""
+    return log.count(TRACEBACK) - sum(log.count(text) for text in CHAINED)
+
+
+class Process:
+    """A child process with its output in files, so that it never blocks on a pipe nobody reads."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        directory: Path,
+        *,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._stdout = directory / "stdout"
+        self._stderr = directory / "stderr"
+        with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
+            self.popen = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                cwd=cwd,
+                pass_fds=pass_fds,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def out(self) -> str:
+        """What it has written to stdout so far."""
+        return self._stdout.read_text(errors="replace")
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr so far."""
+        return self._stderr.read_text(errors="replace")
+
+    def wait_for_log(self, text: str) -> None:
+        """Returns once text is on stderr; fails the test if the process ends without it."""
+
+        def said_or_ended() -> bool:
+            ended = (
+                self.popen.poll() is not None
+            )  # before the log is read: what it wrote last counts
+            return text in self.log or ended
+
+        wait_until(said_or_ended, f"said {text!r}")
+        assert text in self.log, f"ended with {self.popen.returncode}:\n{self.log}"
+
+    def wait(self) -> int:
+        """The exit status, once it has ended by itself; minus the signal if one killed it."""
+        try:
+            return self.popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail(f"the process did not end; its log:\n{self.log}")
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it by force, if it has not ended."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.wait()
+
+    def open_fds(self) -> set[str]:
+        """Its descriptors' numbers, from /proc."""
+        return set(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+class Server(Process):
+    """A process that serves one app at one or more addresses; address is the first of them."""
+
+    def __init__(
+        self, app: str, addresses: list[Address], directory: Path, settings: dict[str, int]
+    ) -> None:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(listening_socket(address)) for address in addresses]
+            self.addresses: list[Address] = [
+                address if isinstance(address, str) else sock.getsockname()[:2]
+                for address, sock in zip(addresses, sockets)
+            ]
+            fds = tuple(sock.fileno() for sock in sockets)
+            argv = [sys.executable, str(HERE / "serve.py"), app, ",".join(map(str, fds))]
+            argv += [f"{key}={value}" for key, value in settings.items()]
+            super().__init__(argv, directory, pass_fds=fds)
+
+    @property
+    def address(self) -> Address:
+        return self.addresses[0]
+
+    @property
+    def port(self) -> int:
+        assert not isinstance(self.address, str)
+        return self.address[1]
+
+    @property
+    def url(self) -> str:
+        """http://127.0.0.1:PORT, without a path."""
+        assert not isinstance(self.address, str)
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def connect(self, listener: int = 0, **kwargs: object) -> Client:
+        """A new connection to one of its addresses; other arguments are those of Client."""
+        return Client(self.addresses[listener], **kwargs)  # type: ignore[arg-type]
+
+    def stop(self) -> int:
+        """SIGTERM, which drains; returns the exit status."""
+        if self.popen.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait()
+
+
+@contextmanager
+def serving(
+    app: str,
+    directory: Path,
+    *,
+    address: Address = ("127.0.0.1", 0),
+    more: tuple[Address, ...] = (),
+    tracebacks: int = 0,
+    status: int = 0,
+    **settings: int,
+) -> Iterator[Server]:
+    """Serves app ("module:name") at address and more for as long as the block runs, then checks
+    that the server is still well: it must end with status, having logged that many tracebacks."""
+    server = Server(app, [address, *more], directory, settings)
+    try:
+        yield server
+        ended = server.stop()
+    finally:
+        server.kill()
+    assert ended == status, f"the server ended with {ended}; its log:\n{server.log}"
+    logged = count_tracebacks(server.log)
+    assert logged == tracebacks, f"{logged} tracebacks, not {tracebacks}:\n{server.log}"

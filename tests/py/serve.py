@@ -1,0 +1,35 @@
+"""What a test's server process runs: an app on listening sockets that the test made.
+
+    python serve.py MODULE:APP FD[,FD...] [NAME=NUMBER ...]
+
+Each NAME=NUMBER calls server.set_NAME(NUMBER). The sockets listen before this process starts, so
+a test can connect at once: its connection waits in the backlog, and no test has to guess when its
+server is ready.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+
+def main() -> None:
+    spec, fd_list, *settings = sys.argv[1:]
+    fds = [int(fd) for fd in fd_list.split(",")]
+    module, _, name = spec.partition(":")
+    app = getattr(importlib.import_module(module), name)
+
+    from meinheld import server
+
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        getattr(server, f"set_{key}")(int(value))
+    server.listen(socket_fd=fds)
+    for fd in fds:
+        os.close(fd)  # the server has its own by now, and these are inheritable
+    server.run(app)
+
+
+if __name__ == "__main__":
+    main()

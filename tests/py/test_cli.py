@@ -1,0 +1,359 @@
+"""python -m meinheld MODULE:APP, from the command line to the exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import HERE, Process, wait_until
+from meinheld import __version__
+from meinheld._cli import UsageError, parse_address
+from privilege import without_port_80
+from rawclient import Address, Client
+
+MEINHELD = [sys.executable, "-m", "meinheld"]
+SERVES = re.compile(r"http://(\S+):(\d+) ")
+HELLO = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory with a module `site_app` in it."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "site_app.py").write_text(HELLO)
+    return path
+
+
+def served_port(process: Process) -> int:
+    """The port that the process says it serves on."""
+    process.wait_for_log("stop with Ctrl-C")
+    match = SERVES.search(process.log)
+    assert match, process.log
+    return int(match[2])
+
+
+def refusal(argv: list[str], cwd: Path) -> str:
+    """Runs a command that must exit with 1 and say why in one line; returns the line."""
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr.startswith("meinheld: ") and done.stderr.endswith("\n"), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+# ---- serving
+
+
+def test_it_serves_an_app_of_the_working_directory_and_says_where(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    process = spawn([*MEINHELD, "site_app:application", "--bind", "127.0.0.1:0"], cwd=folder)
+    port = served_port(process)
+    assert port > 0
+    assert process.log == (
+        f"meinheld {__version__} serves site_app:application on http://127.0.0.1:{port}"
+        " - stop with Ctrl-C\n"
+    )
+    with Client(("127.0.0.1", port)) as client:
+        assert client.get().body == b"hello"
+    process.signal(signal.SIGINT)
+    assert process.wait() == 0
+    assert "Traceback" not in process.log
+
+
+def test_sigterm_ends_it_with_status_0(spawn: Callable[..., Process], folder: Path) -> None:
+    process = spawn([*MEINHELD, "site_app:application", "--bind", "127.0.0.1:0"], cwd=folder)
+    with Client(("127.0.0.1", served_port(process))) as client:
+        assert client.get().status == 200
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def test_the_installed_script_does_the_same(spawn: Callable[..., Process], folder: Path) -> None:
+    # The script's directory is at the head of its sys.path, not the working directory.
+    script = folder.parent / "meinheld-script"
+    script.write_text("import sys\nfrom meinheld._cli import main\nsys.exit(main())\n")
+    argv = [sys.executable, str(script), "site_app:application", "--bind", "127.0.0.1:0"]
+    process = spawn(argv, cwd=folder)
+    with Client(("127.0.0.1", served_port(process))) as client:
+        assert client.get().body == b"hello"
+
+
+def test_without_a_name_it_takes_application_then_app(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    both = "app = None\n" + HELLO
+    only_app = HELLO.replace("application", "app")
+    for name, text in (("both", both), ("only_app", only_app)):
+        (folder / f"{name}.py").write_text(text)
+        process = spawn([*MEINHELD, name, "--bind", "127.0.0.1:0"], cwd=folder)
+        with Client(("127.0.0.1", served_port(process))) as client:
+            assert client.get().body == b"hello"
+
+
+def test_the_app_may_be_a_dotted_name_in_a_package(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    (folder / "package").mkdir()
+    (folder / "package" / "__init__.py").write_text("")
+    text = HELLO + "\nclass sites:\n    class main:\n        app = staticmethod(application)\n"
+    (folder / "package" / "web.py").write_text(text)
+    argv = [*MEINHELD, "package.web:sites.main.app", "--bind", "127.0.0.1:0"]
+    with Client(("127.0.0.1", served_port(spawn(argv, cwd=folder)))) as client:
+        assert client.get().body == b"hello"
+
+
+def test_it_binds_several_addresses(
+    spawn: Callable[..., Process], folder: Path, unix_path: str
+) -> None:
+    binds = ["127.0.0.1:0", "[::1]:0", f"unix:{unix_path}"]
+    argv = [*MEINHELD, "site_app:application"]
+    for bind in binds:
+        argv += ["--bind", bind]
+    process = spawn(argv, cwd=folder)
+    process.wait_for_log("stop with Ctrl-C")
+    urls = dict(SERVES.findall(process.log.replace(",", " ")))
+    assert set(urls) == {"127.0.0.1", "[::1]"}
+    assert f"unix:{unix_path}" in process.log
+    ports = {host: int(port) for host, port in urls.items()}
+    addresses: list[Address] = [("127.0.0.1", ports["127.0.0.1"]), ("::1", ports["[::1]"])]
+    addresses.append(unix_path)
+    for address in addresses:
+        with Client(address) as client:
+            assert client.get().body == b"hello"
+
+
+def test_the_default_address_is_127_0_0_1_port_8000(folder: Path) -> None:
+    done = subprocess.run(
+        [*MEINHELD, "--help"], cwd=folder, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "127.0.0.1:8000" in done.stdout
+
+
+def test_version_is_printed(folder: Path) -> None:
+    done = subprocess.run(
+        [*MEINHELD, "--version"], cwd=folder, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == f"meinheld {__version__}\n"
+
+
+def test_the_command_is_installed_as_meinheld() -> None:
+    script = Path(sys.executable).with_name("meinheld")
+    path = str(script) if script.exists() else shutil.which("meinheld")
+    if path is None:
+        pytest.skip("meinheld runs from its build directory here and is not installed")
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == f"meinheld {__version__}\n"
+
+
+# ---- addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ("localhost:0", ("localhost", 0)),
+        (":65535", ("0.0.0.0", 65535)),
+        ("[::1]:8000", ("::1", 8000)),
+        ("[::]:80", ("::", 80)),
+        ("unix:/run/x.sock", "/run/x.sock"),
+        ("unix:x:1", "x:1"),
+    ],
+)
+def test_an_address_is_understood(text: str, address: object) -> None:
+    assert parse_address(text) == address
+
+
+# Each is refused; the last of the first line has a digit that is none of ASCII's.
+BAD_ADDRESSES = ["", "8000", "127.0.0.1", "a:", "a:http", "a:65536", "a:-1", "a:+1", "a:\u0661"]
+BAD_ADDRESSES += ["a: 1", "a:1_0", "::1:8000", "[::1]", "[a:80", "a]:80", "[a]:80", "unix:"]
+
+
+@pytest.mark.parametrize("text", BAD_ADDRESSES)
+def test_a_bad_address_is_refused_by_name(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_address(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_a_bad_address_is_one_line_and_status_1(folder: Path) -> None:
+    line = refusal([*MEINHELD, "site_app:application", "--bind", "127.0.0.1"], folder)
+    assert "--bind '127.0.0.1'" in line
+
+
+def test_a_host_that_can_not_be_resolved_is_one_line_and_status_1(folder: Path) -> None:
+    line = refusal([*MEINHELD, "site_app:application", "--bind", "no-such-host.invalid:80"], folder)
+    assert "no-such-host.invalid:80" in line
+
+
+def test_a_host_that_is_no_name_is_one_line_and_status_1(folder: Path) -> None:
+    line = refusal([*MEINHELD, "site_app:application", "--bind", "a..b:80"], folder)
+    assert "a..b:80" in line
+
+
+def test_a_unix_path_that_is_too_long_is_one_line_and_status_1(folder: Path) -> None:
+    bind = "unix:" + "x" * 200
+    line = refusal([*MEINHELD, "site_app:application", "--bind", bind], folder)
+    assert bind in line and "too long" in line
+
+
+def test_an_address_in_use_is_one_line_and_status_1(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refusal([*MEINHELD, "site_app:application", "--bind", f"127.0.0.1:{port}"], folder)
+    assert f"127.0.0.1:{port}" in line and "in use" in line
+
+
+def test_an_address_in_use_among_several_is_named(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bad = f"127.0.0.1:{taken.getsockname()[1]}"
+        argv = [*MEINHELD, "site_app:application", "--bind", "127.0.0.1:0", "--bind", bad]
+        line = refusal(argv, folder)
+    assert bad in line
+
+
+def test_a_unix_socket_that_another_server_uses_is_one_line_and_status_1(
+    folder: Path, unix_path: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(unix_path)
+        taken.listen()
+        line = refusal([*MEINHELD, "site_app:application", "--bind", f"unix:{unix_path}"], folder)
+    assert f"unix:{unix_path}" in line and "in use" in line
+    assert os.path.exists(unix_path)
+
+
+def test_a_unix_socket_in_no_directory_is_one_line_and_status_1(folder: Path) -> None:
+    line = refusal([*MEINHELD, "site_app:application", "--bind", "unix:/no/such/socket"], folder)
+    assert "unix:/no/such/socket" in line
+
+
+def test_a_privileged_port_is_one_line_and_status_1(folder: Path, tmp_path: Path) -> None:
+    prefix = without_port_80(tmp_path)
+    line = refusal([*prefix, *MEINHELD, "site_app:application", "--bind", ":80"], folder)
+    assert "0.0.0.0:80" in line and "ermission denied" in line
+
+
+# ---- apps that can't be had
+
+
+def test_a_module_that_is_not_there_is_one_line_and_status_1(folder: Path) -> None:
+    assert "no module 'nowhere'" in refusal([*MEINHELD, "nowhere:app"], folder)
+    assert "no module 'nowhere'" in refusal([*MEINHELD, "nowhere.web:app"], folder)
+
+
+def test_an_attribute_that_is_not_there_is_one_line_and_status_1(folder: Path) -> None:
+    line = refusal([*MEINHELD, "site_app:nothing"], folder)
+    assert "'site_app'" in line and "'nothing'" in line
+    line = refusal([*MEINHELD, "site_app:application.nothing"], folder)
+    assert "'application'" in line and "'nothing'" in line
+
+
+def test_an_attribute_that_fails_when_asked_for_is_one_line_and_status_1(folder: Path) -> None:
+    (folder / "lazy.py").write_text("def __getattr__(name):\n    raise ImportError('no ' + name)\n")
+    assert "ImportError: no app" in refusal([*MEINHELD, "lazy:app"], folder)
+    assert "ImportError: no application" in refusal([*MEINHELD, "lazy"], folder)
+
+
+def test_a_module_without_an_app_is_one_line_and_status_1(folder: Path) -> None:
+    (folder / "empty.py").write_text("")
+    line = refusal([*MEINHELD, "empty"], folder)
+    assert "'empty'" in line and "'application' or 'app'" in line
+
+
+def test_an_app_that_is_not_callable_is_one_line_and_status_1(folder: Path) -> None:
+    (folder / "number.py").write_text("app = 5\n")
+    line = refusal([*MEINHELD, "number:app"], folder)
+    assert "'number:app' is not callable" in line and "int" in line
+
+
+def test_an_import_error_inside_the_module_is_named_with_its_place(folder: Path) -> None:
+    (folder / "needs.py").write_text("import os\nimport not_installed_here\n")
+    line = refusal([*MEINHELD, "needs:app"], folder)
+    assert "ModuleNotFoundError" in line and "'not_installed_here'" in line
+    assert f"{folder / 'needs.py'}:2" in line
+
+
+def test_a_module_that_fails_with_the_name_of_its_own_is_not_called_missing(folder: Path) -> None:
+    (folder / "liar.py").write_text('raise ModuleNotFoundError("x", name="liar")\n')
+    line = refusal([*MEINHELD, "liar:app"], folder)
+    assert "ModuleNotFoundError: x" in line and "liar.py:1" in line
+
+
+def test_a_syntax_error_is_one_line_with_its_place(folder: Path) -> None:
+    (folder / "wrong.py").write_text("x = 1\ndef app(:\n    pass\n")
+    line = refusal([*MEINHELD, "wrong:app"], folder)
+    assert "SyntaxError" in line and f"{folder / 'wrong.py'}:2" in line
+
+
+def test_an_exception_of_the_module_is_one_line_however_long_its_text(folder: Path) -> None:
+    (folder / "raises.py").write_text('def f():\n    raise ValueError("one\\n\\ntwo")\n\nf()\n')
+    line = refusal([*MEINHELD, "raises:app"], folder)
+    assert "ValueError: one two" in line and "raises.py:2" in line
+
+
+def test_a_module_that_exits_is_one_line_and_status_1(folder: Path) -> None:
+    (folder / "exits.py").write_text("raise SystemExit(0)\n")
+    assert "SystemExit: 0" in refusal([*MEINHELD, "exits:app"], folder)
+
+
+@pytest.mark.parametrize("spec", ["", ":", ":app", "site_app:", "a..b:app", "site_app:a..b"])
+def test_a_spec_of_no_form_is_one_line_and_status_1(spec: str, folder: Path) -> None:
+    assert "MODULE:APP" in refusal([*MEINHELD, spec], folder)
+
+
+def test_argparse_refuses_an_unknown_option_with_status_2(folder: Path) -> None:
+    done = subprocess.run(
+        [*MEINHELD, "--no-such-option"], cwd=folder, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 2
+    assert "usage: meinheld" in done.stderr
+
+
+# ---- the README's program
+
+
+def test_the_readme_of_the_first_release_runs_with_bytes_in_its_body(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    text = (HERE / "readme_hello.txt").read_text()
+    text = text.replace('"0.0.0.0", 8000', f'"127.0.0.1", {port}')  # tests stay on loopback
+    assert str(port) in text
+    program = folder / "hello.py"
+    program.write_text(text)
+    process = spawn([sys.executable, str(program)], cwd=folder)
+
+    def answers() -> bool:
+        assert process.popen.poll() is None, process.log
+        try:
+            Client(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_until(answers, "listened")
+    with Client(("127.0.0.1", port)) as client:
+        response = client.get()
+    assert (response.status, response.body) == (200, b"Hello world!")
+    assert response.get("Content-Type") == "text/plain"
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert process.log == ""

@@ -1,0 +1,161 @@
+"""Apps that fail: what the client sees, what the log says, and that the server goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from apps.errors import STARTS
+from harness import Server
+from rawclient import request
+
+Serve = Callable[..., Server]
+ERRORS = "apps.errors:app"
+
+
+def still_well(server: Server) -> bool:
+    with server.connect() as client:
+        return client.get("/well").body == b"well"
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/before", "ValueError: before start_response"),
+        ("/after-start", "ValueError: after start_response"),
+        ("/first-piece", "ValueError: before the first piece"),
+    ],
+)
+def test_an_app_that_raises_before_anything_is_sent_is_a_500_with_a_traceback(
+    serve: Serve, target: str, text: str
+) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        response = client.get(target)
+    assert response.status == 500
+    assert b"ValueError" not in response.body  # the client learns nothing of the code
+    assert still_well(server)
+    server.wait_for_log(text)
+    assert "errors.py" in server.log
+
+
+def test_a_500_on_a_kept_alive_connection_is_framed(serve: Serve) -> None:
+    with serve(ERRORS, tracebacks=3).connect() as client:
+        for _ in range(3):
+            response = client.get("/before")
+            assert (response.status, response.framing) == (500, "length")
+            assert not response.closes
+        assert client.get("/well").body == b"well"
+
+
+def test_a_500_to_head_has_no_body(serve: Serve) -> None:
+    with serve(ERRORS, tracebacks=1).connect() as client:
+        assert client.get("/before", method="HEAD").status == 500
+        assert client.get("/well").body == b"well"
+
+
+@pytest.mark.parametrize("target", ["/second-piece", "/second-piece-with-length", "/after-write"])
+def test_an_app_that_raises_after_the_head_has_gone_aborts_the_connection(
+    serve: Serve, target: str
+) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        client.send(request(target) + request("/well"))
+        received = client.read_to_abort()
+    # Nothing is appended: no last chunk to make it look whole, no error page, no next answer.
+    for text in (b"\r\n0\r\n", b"well", b" 500 "):
+        assert text not in received
+    assert still_well(server)
+    server.wait_for_log("ValueError: after")
+
+
+def test_a_close_that_raises_is_logged_and_spoils_no_response(serve: Serve) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        assert client.get("/in-close").body == b"all of it"
+    assert still_well(server)
+    server.wait_for_log("ValueError: in close")
+
+
+@pytest.mark.parametrize("target", ["/never-started", "/never-started-empty"])
+def test_an_app_that_never_calls_start_response_is_a_500(serve: Serve, target: str) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        assert client.get(target).status == 500
+    assert still_well(server)
+    server.wait_for_log("start_response")
+
+
+@pytest.mark.parametrize("target", ["/none", "/text-piece", "/started-twice"])
+def test_an_app_that_breaks_pep_3333_is_a_500(serve: Serve, target: str) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        assert client.get(target).status == 500
+    assert still_well(server)
+
+
+@pytest.mark.parametrize("name", sorted(STARTS))
+def test_a_bad_status_or_field_is_a_500_and_never_sent(serve: Serve, name: str) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        response = client.get(f"/bad-start?{name}")
+        assert response.status == 500
+        assert response.get("X-Smuggled") is None and response.get("Y") is None
+    assert still_well(server)
+
+
+def test_bytes_alone_as_a_body_are_an_error_of_the_app(serve: Serve) -> None:
+    server = serve("apps.responses:app", tracebacks=1)
+    with server.connect() as client:
+        assert client.get("/plain-bytes").status == 500
+
+
+def test_exc_info_replaces_a_head_that_has_not_gone(serve: Serve) -> None:
+    with serve(ERRORS).connect() as client:
+        response = client.get("/replaced")
+        assert (response.status, response.body) == (503, b"sorry")
+        assert response.get("X-Old") is None
+        assert client.get("/well").body == b"well"
+
+
+def test_exc_info_after_the_head_has_gone_raises_in_the_app_and_aborts(serve: Serve) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        client.send(request("/replaced-too-late"))
+        received = client.read_to_abort()
+    assert b"never sent" not in received and b"\r\n0\r\n" not in received
+    server.wait_for_log("ValueError: too late")
+
+
+def test_sys_exit_in_an_app_ends_the_server_with_its_status(serve: Serve) -> None:
+    server = serve(ERRORS, status=3)
+    with server.connect() as client:
+        client.send(request("/exits"))
+        received = client.read_to_abort()
+        assert b" 200 " not in received
+    assert server.wait() == 3
+
+
+def test_keyboard_interrupt_in_an_app_ends_the_server(serve: Serve) -> None:
+    server = serve(
+        ERRORS, status=-2, tracebacks=1
+    )  # Python dies of SIGINT, its traceback on stderr
+    with server.connect() as client:
+        client.send(request("/interrupted"))
+        received = client.read_to_abort()
+        assert b" 200 " not in received
+    assert server.wait() == -2
+
+
+def test_a_hundred_errors_leak_no_descriptor(serve: Serve) -> None:
+    targets = ["/before", "/second-piece", "/none", "/well"]
+    server = serve(ERRORS, tracebacks=75)
+    with server.connect() as watcher:
+        watcher.get("/well")
+        before = server.open_fds()
+        for number in range(100):
+            with server.connect() as client:
+                client.send(request(targets[number % 4], fields=[("Connection", "close")]))
+                client.read_to_abort()
+        watcher.get("/well")
+        assert server.open_fds() == before

@@ -1,0 +1,219 @@
+"""meinheld.server as Python code calls it: listen in its forms, the settings, the error logger."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Process, wait_until
+from meinheld import server
+from rawclient import Client
+
+SETTINGS = {
+    "keepalive": (5, 0.5),
+    "max_content_length": (16 * 1024 * 1024, 2**40),
+    "client_body_buffer_size": (1024 * 1024, 2**33),
+    "backlog": (1024, 10),
+    "picoev_max_fd": (1024, 5000),
+}
+
+# Ends itself after one request; what it prints first is what the test asked for.
+PROGRAM = """
+import socket, sys
+from meinheld import server
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    server.shutdown()
+    return [b"ok"]
+
+{body}
+print("run", flush=True)
+server.run(app)
+print("ended", flush=True)
+"""
+
+
+@pytest.fixture
+def program(spawn: Callable[..., Process], tmp_path: Path) -> Iterator[Callable[[str], Process]]:
+    """program(lines) runs PROGRAM with these lines in it, up to where it is about to serve."""
+
+    def start(body: str) -> Process:
+        script = tmp_path / "program.py"
+        script.write_text(PROGRAM.format(body=body))
+        process = spawn([sys.executable, str(script)])
+
+        def about_to_run() -> bool:
+            assert process.popen.poll() is None, process.log
+            return "run\n" in process.out
+
+        wait_until(about_to_run, "came to run()")
+        return process
+
+    yield start
+
+
+def end_by_request(process: Process, address: tuple[str, int] | str) -> None:
+    with Client(address) as client:
+        assert client.get().body == b"ok"
+    assert process.wait() == 0, process.log
+    assert process.out.endswith("ended\n")
+    assert process.log == ""
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_setting_has_its_default_and_can_be_set(name: str) -> None:
+    default, other = SETTINGS[name]
+    setter, getter = getattr(server, f"set_{name}"), getattr(server, f"get_{name}")
+    assert getter() == default
+    try:
+        setter(other)
+        assert getter() == other
+    finally:
+        setter(default)
+
+
+@pytest.mark.parametrize("value", ["1", None, -1, 1j])
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_setting_refuses_what_is_no_number_of_its_kind(name: str, value: object) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        getattr(server, f"set_{name}")(value)
+    assert getattr(server, f"get_{name}")() == SETTINGS[name][0]
+
+
+def test_listen_returns_the_port_that_the_kernel_chose(
+    program: Callable[[str], Process],
+) -> None:
+    process = program('print(server.listen(("127.0.0.1", 0)))')
+    end_by_request(process, ("127.0.0.1", int(process.out.split()[0])))
+
+
+def test_listen_may_be_called_several_times(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    process = program(
+        'print(server.listen(("127.0.0.1", 0)), server.listen(("::1", 0)))\n'
+        f"server.listen({unix_path!r})"
+    )
+    ports = process.out.split()
+    with Client(("::1", int(ports[1]))), Client(("127.0.0.1", int(ports[0]))):
+        pass
+    end_by_request(process, unix_path)
+
+
+def test_listen_takes_a_path_as_str_or_bytes_and_removes_it_at_the_end(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    for path in (unix_path, os.fsencode(unix_path)):
+        process = program(f"server.listen({path!r})")
+        mode = os.stat(unix_path).st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) & 0o002 == 0, "not for everybody to write by default"
+        end_by_request(process, unix_path)
+        assert not os.path.exists(unix_path)
+
+
+def test_a_stale_unix_socket_is_replaced_and_another_file_is_not(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(unix_path)
+    end_by_request(program(f"server.listen({unix_path!r})"), unix_path)
+    Path(unix_path).write_text("precious")
+    with pytest.raises(OSError, match="in use"):
+        server.listen(unix_path)
+    assert Path(unix_path).read_text() == "precious"
+
+
+def test_listen_adopts_a_descriptor_or_several(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    for form in ("one.fileno()", "[one.fileno()]"):
+        for call in ("server.listen(socket_fd={})", "server.set_listen_socket({})"):
+            Path(unix_path).unlink(missing_ok=True)
+            process = program(
+                "one = socket.socket(socket.AF_UNIX)\n"
+                f"one.bind({unix_path!r})\none.listen()\n" + call.format(form)
+            )
+            end_by_request(process, unix_path)
+            assert os.path.exists(unix_path), "what was adopted is not the server's to remove"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, TypeError),
+        ({"address": ("127.0.0.1", 0), "socket_fd": 3}, TypeError),
+        ({"address": 8000}, TypeError),
+        ({"address": ("127.0.0.1", "80")}, TypeError),
+        ({"address": ("127.0.0.1", 65536)}, ValueError),
+        ({"address": ("127.0.0.1",)}, TypeError),
+        ({"socket_fd": -1}, (OSError, ValueError)),
+        ({"socket_fd": []}, ValueError),
+        ({"socket_fd": "3"}, TypeError),
+    ],
+)
+def test_listen_refuses_what_is_no_address(
+    arguments: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        server.listen(**arguments)  # type: ignore[arg-type]
+
+
+def test_an_address_in_use_is_an_os_error_that_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
+            server.listen(("127.0.0.1", port))
+
+
+def test_run_without_listen_says_so() -> None:
+    with pytest.raises(RuntimeError, match="listen"):
+        server.run(lambda environ, start_response: [])
+
+
+def test_an_app_that_is_not_callable_is_refused_by_run() -> None:
+    with pytest.raises(TypeError, match="callable"):
+        server.run(None)  # type: ignore[arg-type]
+
+
+LOGGER = """
+class Logger:
+    def error(self, kind, value, tb):
+        print("logged", kind.__name__, value, tb is not None, flush=True)
+
+server.set_error_logger(Logger())
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/fail":
+        raise ValueError("on purpose")
+    start_response("200 OK", [("Content-Length", "2")])
+    server.shutdown()
+    return [b"ok"]
+"""
+
+
+def test_an_error_logger_is_told_of_an_app_s_exception_in_place_of_stderr(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    process = program(LOGGER + f"server.listen({unix_path!r})")
+    with Client(unix_path) as client:
+        assert client.get("/fail").status == 500
+    end_by_request(process, unix_path)
+    assert "logged ValueError on purpose True\n" in process.out
+
+
+def test_no_error_logger_at_all_is_silence(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    body = LOGGER + f"server.set_error_logger(None)\nserver.listen({unix_path!r})"
+    process = program(body)
+    with Client(unix_path) as client:
+        assert client.get("/fail").status == 500
+    end_by_request(process, unix_path)
+    assert "logged" not in process.out
