@@ -1,0 +1,62 @@
+# What a developer types. Each target does its own set-up: a virtual environment in .venv with the build tools from
+# PyPI, build directories in .build. All of it can be removed at any time (make clean).
+#
+# variables: CC, PYTHON (the interpreter to make .venv with), WERROR=true (a warning is an error, as in CI)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build serve test test-sanitize test-pythons lint format clean
+
+WERROR ?= false
+export PYTHON WERROR
+# Where meson finds ninja: the one in .venv need not be on the PATH.
+export NINJA := $(CURDIR)/.venv/bin/ninja
+
+DEV := .build/dev
+C_FILES = $(shell find libmeinheld bindings tests examples benchmarks -name '*.[ch]' ! -name '*.cdef.h')
+PY_DIRS := bindings tests examples benchmarks tools
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 22
+
+build: ## build the library, the binding and the examples
+	@tools/setup.sh build
+	@tools/configure.sh $(DEV) -Dpython=enabled -Dwerror=$(WERROR)
+	@$(NINJA) --quiet -C $(DEV)
+
+serve: build ## build, then serve the README's hello world on 127.0.0.1:8000
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python exec .venv/bin/python examples/hello.py
+
+test: build ## build and run all tests, C and Python
+	@tools/setup.sh test
+	@status=0; \
+	.venv/bin/meson test -C $(DEV) --no-suite python --print-errorlogs || status=1; \
+	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest || status=1; \
+	exit $$status
+
+test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
+	@tools/setup.sh build
+	@tools/test_sanitize.sh
+
+test-pythons: ## the Python tests on a wheel, with every CPython from 3.10 to 3.13 and PyPy that is found
+	@tools/setup.sh build
+	@tools/test_pythons.sh
+
+lint: ## clang-format, ruff and mypy, changing nothing
+	@tools/setup.sh build test lint
+	@.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+	@.venv/bin/ruff check --quiet $(PY_DIRS)
+	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
+	@.venv/bin/mypy
+	@.venv/bin/mypy --python-version 3.10 tests/py
+	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
+
+format: ## lay out all files as lint wants them
+	@tools/setup.sh lint
+	@.venv/bin/clang-format -i $(C_FILES)
+	@.venv/bin/ruff check --quiet --fix $(PY_DIRS)
+	@.venv/bin/ruff format --quiet $(PY_DIRS)
+
+clean: ## remove .venv, .build and caches
+	rm -rf .build .venv .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What run.py is made of: cases (the tables), prepare, process, measure, report."""

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Runs the Python tests on the installed package with every Python at hand: what `pip install .` makes for the oldest
+# CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=.build/pythons
+limit=900 # seconds for the tests of one interpreter
+
+# Whether $1 can build extensions and make virtual environments; prints its version as 3.11, or pypy3.9.
+identify() {
+    "$1" -c '
+import importlib.util as util, os, sys, sysconfig
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    sys.exit(1)
+if not getattr(util.find_spec("ensurepip"), "origin", None):
+    sys.exit(1)
+print("pypy" * (sys.implementation.name == "pypy") + "%d.%d" % sys.version_info[:2])
+' 2>/dev/null
+}
+
+# All candidates for $1, of PATH and of pyenv, whose shims run only the versions that are switched on.
+candidates() {
+    command -v "$1" || true
+    if command -v pyenv >/dev/null; then
+        compgen -G "$(pyenv root)/versions/${1#python}.*/bin/python" || true
+    fi
+}
+
+# Prints the first candidate for $1 that works.
+find_python() {
+    local python
+    while read -r python; do
+        if [ "$(identify "$python")" = "${1#python}" ]; then
+            echo "$python"
+            return
+        fi
+    done < <(candidates "$1")
+}
+
+# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty.
+run_tests() {
+    local python=$1 directory=$2 wheel=$3
+    "$python" -m venv --clear "$directory/venv"
+    local pip=("$directory/venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
+    if [ -z "$wheel" ]; then
+        "${pip[@]}" wheel --no-deps --wheel-dir "$directory" .
+        wheel=$(echo "$directory"/*.whl)
+    fi
+    "${pip[@]}" install "$wheel[test]"
+    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2
+}
+
+rm -rf "$work"
+mkdir -p "$work"
+status=0
+shared= # the wheel of the oldest CPython
+for name in pypy3 python3.10 python3.11 python3.12 python3.13; do
+    if [ "$name" = pypy3 ]; then
+        python=$(command -v pypy3 || true)
+        [ -n "$python" ] && identify "$python" >/dev/null || python=
+    else
+        python=$(find_python "$name")
+    fi
+    if [ -z "$python" ]; then
+        echo "== $name: not here, or without its headers or venv"
+        continue
+    fi
+    echo "== $name: $("$python" -c 'import sys; print(sys.version)' | tr '\n' ' ')"
+    directory=$work/$name
+    if [ "$name" = pypy3 ]; then
+        run_tests "$python" "$directory" '' || status=1
+    else
+        run_tests "$python" "$directory" "$shared" || status=1
+        [ -n "$shared" ] || shared=$(compgen -G "$directory/*-abi3-*.whl" || true)
+    fi
+done
+exit $status
