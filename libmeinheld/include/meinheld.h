@@ -173,9 +173,8 @@ enum {
     MH_FINISH_DONE = 0,        /* the whole response was handed to the kernel */
     MH_FINISH_PEER_CLOSED = 1, /* the peer reset or closed the connection before that */
     MH_FINISH_TIMEOUT = 2,     /* the peer was too slow, reading or writing */
-    MH_FINISH_BAD_BODY = 3,    /* the request body broke the rules; the library closed the connection */
-    MH_FINISH_ABORTED = 4,     /* mh_req_abort, a short response, a failing file, no memory, or freeing */
-    MH_FINISH_UPGRADED = 5     /* mh_req_upgrade took the socket */
+    MH_FINISH_ABORTED = 3,     /* mh_req_abort, a short response, a failing file, no memory, or freeing */
+    MH_FINISH_UPGRADED = 4     /* mh_req_upgrade took the socket */
 };
 
 /* Callbacks of a server, each with the host's user last. Only on_request is required. */
@@ -311,7 +310,7 @@ MH_API mh_loop *mh_req_loop(const mh_req *req);
 
 /* Reads up to cap bytes of the body, decoded. Returns their number (> 0), MH_EOS at the end, or MH_EAGAIN,
  * after which on_readable follows. The first call sends "100 Continue" where the client waits for it.
- * Errors: MH_EBODY, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the peer left in mid-body: never taken
+ * Errors: MH_EBODY, MH_ENOMEM, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the peer left in mid-body: never taken
  * for an end), MH_EINVAL. An error stays; the connection closes after the response. */
 MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
 
@@ -352,7 +351,7 @@ MH_API int mh_res_write(mh_req *req, const void *p, size_t n);
 typedef void (*mh_done_cb)(void *user);
 
 /* Queues n pieces without copying; they must stay as they are until done(user). done may be NULL for
- * static data. On error done is not called. Results as mh_res_write. */
+ * static data. On error done is not called, but on MH_ERANGE it is. Results as mh_res_write. */
 MH_API int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, void *user);
 
 /* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands now. own: the

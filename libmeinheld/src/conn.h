@@ -1,17 +1,17 @@
-/* A connection and its exchanges, as conn.c (the state machine), req.c (the request's side) and res.c (the
- * response's) share them. Only conn.c changes state and touches the socket, but for reading a body (req.c). */
+/* A connection and its exchanges, as the files around them share them: conn.c (the state machine), conn_in.c and
+ * conn_out.c (its two directions), req.c and body.c (the request's side), res.c (the response's). */
 #ifndef MH_CONN_H
 #define MH_CONN_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "addr.h"
 #include "framing.h"
 #include "server.h"
 
-/* Drawn in conn.c, changed in its set_state only. */
+/* Drawn in conn.c, changed in mh__conn_set_state only. */
 typedef enum mh__conn_state {
     MH__CONN_ACCEPT, /* nothing has been read yet */
     MH__CONN_IDLE,   /* kept alive between requests */
@@ -22,13 +22,6 @@ typedef enum mh__conn_state {
     MH__CONN_LINGER, /* all is sent and our side shut; input is dropped until the peer closes */
     MH__CONN_CLOSED  /* the socket is gone or about to be */
 } mh__conn_state;
-
-/* An address without the room that sockaddr_storage wastes. */
-typedef struct mh__peer {
-    uint16_t family; /* AF_INET, AF_INET6, or AF_UNIX */
-    uint16_t port;   /* network order */
-    uint8_t addr[16];
-} mh__peer;
 
 struct mh__conn {
     mh_server *srv;
@@ -47,8 +40,8 @@ struct mh__conn {
     bool hangup;     /* the run task is to call on_hangup */
     bool running;    /* the run task is under way and will look again at what changes now */
     uint16_t listener;
-    mh__peer peer;
-    mh__peer local;     /* our end, once asked for; AF_UNSPEC before */
+    mh__addr peer;
+    mh__addr local;     /* our end, once asked for; AF_UNSPEC before */
     uint32_t read_left; /* bytes of this step's read budget */
     uint32_t dropped;   /* bytes thrown away: of an unread body, or while lingering */
     mh__timer in_timer, out_timer;
@@ -57,6 +50,7 @@ struct mh__conn {
     mh__search search;
     mh__outq out;
     mh__rate in_rate, out_rate;
+    uint64_t out_taken; /* of out.sent: what the peer's side had taken when last looked at */
     mh_req *first, *tail; /* exchanges not yet finished, in order */
     mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
     mh_req *dropping;     /* the tail, if it is answered and the rest of its body is being dropped */
@@ -108,16 +102,40 @@ struct mh_req {
 
 /* ---- conn.c ---- */
 
-mh__peer mh__peer_of(const struct sockaddr_storage *sa);
 
 /* A connection on an accepted, non-blocking socket, which it owns, also on failure. */
 void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, uint16_t listener);
-/* Ends all its exchanges, closes the socket and frees it. Only from conn.c and server.c, never inside a callback. */
+/* Ends all its exchanges, closes the socket and frees it. Never inside a host's callback. */
 void mh__conn_close(mh__conn *c, int why);
 /* To be closed by a coming step; calls on its exchanges answer MH_ECLOSED from now on. */
 void mh__conn_doom(mh__conn *c, int why, bool reset);
-/* Something was queued on c->out. */
-void mh__conn_written(mh__conn *c);
+/* All is sent and no request follows: closes it, or lingers. */
+void mh__conn_end(mh__conn *c);
+/* The same after what is queued has been sent. */
+void mh__conn_end_after_output(mh__conn *c);
+/* The server drains: close it if it is idle, else after its exchange. */
+void mh__conn_drain(mh__conn *c);
+/* Gives the socket away and dooms the connection. Returns the descriptor. */
+int mh__conn_detach(mh__conn *c);
+/* Changes the state, and with it the deadline on input. */
+void mh__conn_set_state(mh__conn *c, mh__conn_state state);
+/* Changes what epoll is to report. */
+void mh__conn_want(mh__conn *c, uint32_t add, uint32_t drop);
+
+/* The connection whose member, a task or timer, ptr is. */
+#define MH__CONN_OF(ptr, member) \
+    ((mh__conn *)(void *)((char *)(ptr)-offsetof(mh__conn, member)))
+
+enum { MH__CONN_INPUT = EPOLLIN | EPOLLRDHUP };
+
+/* ---- conn_in.c ---- */
+
+/* The callbacks of its descriptor, its run task and its timer on input. */
+void mh__conn_on_io(mh_loop *loop, int fd, uint32_t events, void *user);
+void mh__conn_on_run(mh_loop *loop, mh__task *task);
+void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer);
+/* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller returns. */
+void mh__conn_fill(mh__conn *c);
 /* The response of the open exchange has ended. */
 void mh__conn_answered(mh__conn *c);
 /* The open exchange waits for more of its body. */
@@ -129,10 +147,14 @@ void mh__conn_body_came(mh__conn *c);
 ssize_t mh__conn_recv(mh__conn *c, void *buf, size_t n);
 /* The last byte of the open exchange's body has been read. */
 void mh__conn_body_complete(mh__conn *c);
-/* Gives the socket away and dooms the connection. Returns the descriptor. */
-int mh__conn_detach(mh__conn *c);
-/* The server drains: close it if it is idle, else after its exchange. */
-void mh__conn_drain(mh__conn *c);
+
+/* ---- conn_out.c ---- */
+
+/* The callbacks of its flush task and its timer on output. */
+void mh__conn_on_flush(mh_loop *loop, mh__task *task);
+void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer);
+/* Something was queued on c->out. */
+void mh__conn_written(mh__conn *c);
 
 /* ---- req.c ---- */
 
@@ -140,9 +162,17 @@ void mh__conn_drain(mh__conn *c);
 mh_req *mh__req_new(mh__conn *c, const mh__head *head, const mh__framing *framing);
 /* on_finish, then frees it. */
 void mh__req_finish(mh_req *req, int why);
+
+/* ---- body.c ---- */
+
 /* Reads and drops body bytes, at most c->read_left: MH_EOS when the body is complete, else as mh_req_read. */
 int mh__req_drop_body(mh_req *req);
 /* Whether the connection can serve another request after this one, as far as its body goes. */
 bool mh__req_body_reusable(const mh_req *req);
+
+/* ---- res.c ---- */
+
+/* Queues the answer to a request that never reaches the host. Without memory for it, the connection just closes. */
+void mh__res_refuse(mh__conn *c, int status, bool is_head);
 
 #endif

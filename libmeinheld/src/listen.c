@@ -263,5 +263,5 @@ int mh_server_port(const mh_server *srv, unsigned i) {
     struct sockaddr_storage sa;
     socklen_t n = sizeof sa;
     if (getsockname(l->fd, (struct sockaddr *)&sa, &n) < 0) return MH_EINVAL;
-    return ntohs(mh__peer_of(&sa).port);
+    return mh__addr_of(&sa).port;
 }

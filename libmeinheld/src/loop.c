@@ -380,6 +380,13 @@ mh__mem *mh__loop_mem(mh_loop *loop) { return &loop->mem; }
 
 bool mh__loop_in_step(const mh_loop *loop) { return loop->in_step; }
 
+void mh__loop_begin(mh_loop *loop) { loop->in_step = true; }
+
+void mh__loop_end(mh_loop *loop) {
+    loop->in_step = false;
+    if (loop->shared && mh__loop_mine(loop)) sync_shared(loop);
+}
+
 bool mh__loop_is_mine(const mh_loop *loop) { return mh__loop_mine(loop); }
 
 int mh__loop_sys(mh_loop *loop) {

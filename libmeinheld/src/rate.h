@@ -10,6 +10,7 @@ typedef struct mh__rate {
     uint64_t end;     /* ms: the window in hand ends here; 0 before the first wait */
     uint64_t paused;  /* ms: since when nobody waits; 0 while somebody does */
     uint64_t bytes;   /* in this window */
+    bool judged;      /* a window has passed: the grace is over */
 } mh__rate;
 
 typedef struct mh__rate_rule {
@@ -30,10 +31,8 @@ static inline void mh__rate_pause(mh__rate *rate, uint64_t now) {
     if (rate->end != 0 && rate->paused == 0) rate->paused = now;
 }
 
-/* n bytes came or went. Only those count that somebody waited for. */
-static inline void mh__rate_count(mh__rate *rate, uint64_t n) {
-    if (rate->end != 0 && rate->paused == 0) rate->bytes += n;
-}
+/* n bytes came or went. */
+static inline void mh__rate_count(mh__rate *rate, uint64_t n) { rate->bytes += n; }
 
 /* False if the window that is over had too few bytes. */
 static inline bool mh__rate_pass(mh__rate *rate, const mh__rate_rule *rule, uint64_t now) {
@@ -41,10 +40,11 @@ static inline bool mh__rate_pass(mh__rate *rate, const mh__rate_rule *rule, uint
     bool enough = rate->bytes * 1000 >= (uint64_t)rule->min * rule->window;
     rate->end = now + rule->window;
     rate->bytes = 0;
+    rate->judged = true;
     return enough;
 }
 
-/* The longest silence, in ms, that neither idle nor the rule's first or next window forbids. */
+/* The longest silence, in ms, that neither idle nor the rule forbids; first: no window has passed yet. */
 static inline uint32_t mh__rate_patience(const mh__rate_rule *rule, uint32_t idle, bool first) {
     if (rule->min == 0) return idle;
     uint64_t most = (uint64_t)rule->window + (first ? rule->grace : 0);

@@ -1,10 +1,6 @@
-/* The request's side of an exchange: its making and end, what the head said, and the body that the host pulls. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <limits.h>
-#include <stdio.h>
+/* The request's side of an exchange: its making and end, and what the head said. Its body is body.c's. */
+#include <stddef.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "conn.h"
 
@@ -112,183 +108,29 @@ int64_t mh_req_length(const mh_req *req) {
 
 int mh_req_expects_continue(const mh_req *req) { return req->framing.expect; }
 
-static int ipv4_text(const uint8_t *addr, char *host) {
-    char *p = host;
-    for (int i = 0; i < 4; i++) {
-        unsigned byte = addr[i];
-        if (byte >= 100) *p++ = (char)('0' + byte / 100);
-        if (byte >= 10) *p++ = (char)('0' + byte / 10 % 10);
-        *p++ = (char)('0' + byte % 10);
-        *p++ = i < 3 ? '.' : '\0';
-    }
-    return (int)(p - host) - 1;
-}
-
-static int address_text(uint16_t family, const uint8_t *addr, char *host, size_t cap) {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    if (cap < INET6_ADDRSTRLEN) return MH_EINVAL;
-    host[0] = '\0';
-    if (family == AF_INET) return ipv4_text(addr, host);
-    if (family != AF_INET6) return 0;
-    /* a client of IPv4 on an IPv6 listener keeps its own name (RFC 4291 2.5.5.2) */
-    if (memcmp(addr, mapped, sizeof mapped) == 0) return ipv4_text(addr + 12, host);
-    if (!inet_ntop(AF_INET6, addr, host, (socklen_t)cap)) return MH_EINVAL;
-    return (int)strnlen(host, cap);
-}
-
 int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port) {
     if (!req->conn) return MH_ECLOSED;
-    *port = ntohs(req->conn->peer.port);
-    return address_text(req->conn->peer.family, req->conn->peer.addr, host, cap);
+    *port = req->conn->peer.port;
+    return mh__addr_text(&req->conn->peer, host, cap);
 }
 
 int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
     if (!req->conn) return MH_ECLOSED;
-    mh__peer *local = &req->conn->local;
+    mh__addr *local = &req->conn->local;
     if (local->family == AF_UNSPEC) {
         struct sockaddr_storage sa;
         socklen_t n = sizeof sa;
         if (getsockname(req->conn->fd, (struct sockaddr *)&sa, &n) < 0) return MH_ECLOSED;
-        *local = mh__peer_of(&sa);
+        *local = mh__addr_of(&sa);
     }
-    *port = ntohs(local->port);
-    return address_text(local->family, local->addr, host, cap);
+    *port = local->port;
+    return mh__addr_text(local, host, cap);
 }
 
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }
 void mh_req_set_user(mh_req *req, void *user) { req->user = user; }
 void *mh_req_user(const mh_req *req) { return req->user; }
 mh_loop *mh_req_loop(const mh_req *req) { return req->srv->loop; }
-
-/* ---- the body ---------------------------------------------------------------------------------- */
-
-static int body_fails(mh_req *req, int error) {
-    req->body_error = error;
-    if (req->conn) req->conn->last = req->conn->linger = true;
-    return error;
-}
-
-/* Body bytes of known length: from what was read with the head, then straight from the socket. */
-static int read_length(mh_req *req, char *buf, size_t cap) {
-    mh__conn *c = req->conn;
-    uint32_t there = mh__input_n(&c->in);
-    if (cap > req->body_left) cap = (size_t)req->body_left;
-    if (there > 0) {
-        if (cap > there) cap = there;
-        memcpy(buf, mh__input_at(&c->in), cap);
-        c->in.pos += (uint32_t)cap;
-    } else {
-        ssize_t got = mh__conn_recv(c, buf, cap);
-        if (got == MH_ECLOSED) return body_fails(req, MH_ECLOSED);
-        if (got < 0) return (int)got;
-        cap = (size_t)got;
-    }
-    req->body_left -= cap;
-    req->body_done = req->body_left == 0;
-    return (int)cap;
-}
-
-/* Reads more of a chunked body into c->in, whose bytes have all been decoded. */
-static int refill(mh_req *req) {
-    mh__conn *c = req->conn;
-    if (!mh__input_reserve(&req->srv->bufs, &c->in, 4096)) return body_fails(req, MH_ENOMEM);
-    ssize_t got = mh__conn_recv(c, c->in.buf->data + c->in.end, mh__input_room(&c->in));
-    if (got == MH_ECLOSED) return body_fails(req, MH_ECLOSED);
-    if (got < 0) return (int)got;
-    c->in.end += (uint32_t)got;
-    return MH_OK;
-}
-
-/* One run of decoded bytes. */
-static int read_chunked(mh_req *req, char *buf, size_t cap) {
-    mh__conn *c = req->conn;
-    for (;;) {
-        if (mh__input_n(&c->in) == 0) {
-            int error = refill(req);
-            if (error < 0) return error;
-        }
-        const char *p = mh__input_at(&c->in), *at = p, *data;
-        uint64_t room = req->srv->cfg.max_body - req->body_taken;
-        size_t n;
-        int result = mh__chunked_next(&req->chunked, &at, p + mh__input_n(&c->in), cap, &data, &n,
-                                      &req->srv->chunk_limits);
-        c->in.pos += (uint32_t)(at - p);
-        switch (result) {
-        case MH__CHUNKED_MORE: break;
-        case MH__CHUNKED_END: req->body_done = true; return MH_EOS;
-        case MH__CHUNKED_DATA:
-            /* A chunk that announces too much is refused by its announcement. */
-            if (n > room || req->chunked.left > room - n) return body_fails(req, MH_ETOOBIG);
-            if (buf) memcpy(buf, data, n);
-            return (int)n;
-        default: return body_fails(req, MH_EBODY);
-        }
-    }
-}
-
-/* buf NULL is for dropping a chunked body; one of known length needs scratch. */
-static int read_body(mh_req *req, char *buf, size_t cap) {
-    if (req->body_done) return MH_EOS;
-    if (req->body_error) return req->body_error;
-    bool chunked = req->framing.body == MH__BODY_CHUNKED;
-    int got = chunked ? read_chunked(req, buf, cap) : read_length(req, buf, cap);
-    if (got > 0) {
-        req->body_taken += (uint64_t)got;
-        req->continued = true; /* it has begun without being told to */
-    }
-    return got;
-}
-
-/* "100 Continue", if the client waits for it (RFC 9110 10.1.1). */
-static int tell_continue(mh_req *req) {
-    if (req->continued) return MH_OK;
-    if (req->res == MH__RES_NONE && mh__input_n(&req->conn->in) == 0) {
-        static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        int error = mh__outq_copy(&req->srv->out, &req->conn->out, line, sizeof line - 1);
-        if (error < 0) return error;
-        mh__conn_written(req->conn);
-    }
-    req->continued = true;
-    return MH_OK;
-}
-
-int mh_req_read(mh_req *req, void *buf, size_t cap) {
-    if (cap == 0 || !buf) return MH_EINVAL;
-    if (!req->conn || req->conn->doomed) return MH_ECLOSED;
-    if (req->res == MH__RES_ENDED) return MH_ESTATE;
-    int error = tell_continue(req);
-    if (error < 0) return error;
-    int got = read_body(req, buf, cap > INT_MAX ? INT_MAX : cap);
-    if (got == MH_EAGAIN) {
-        req->waiting = true;
-        mh__conn_await_body(req->conn);
-        if (req->conn->doomed) return MH_ECLOSED;
-    } else if (req->waiting) { /* the host did not wait for on_readable */
-        req->waiting = false;
-        mh__conn_body_came(req->conn);
-    }
-    if (req->body_done) mh__conn_body_complete(req->conn);
-    return got;
-}
-
-int mh__req_drop_body(mh_req *req) {
-    char scrap[8192];
-    mh__conn *c = req->conn;
-    for (;;) {
-        int got = read_body(req, scrap, sizeof scrap);
-        if (got < 0) return got;
-        c->dropped += (uint32_t)got;
-        if (c->dropped > req->srv->cfg.linger_max) return MH_ETOOBIG;
-    }
-}
-
-bool mh__req_body_reusable(const mh_req *req) {
-    if (req->body_done) return true;
-    if (req->body_error) return false;
-    /* It was not told to continue: its next bytes may be the body or the next request. */
-    if (!req->continued) return false;
-    return req->framing.body == MH__BODY_CHUNKED || req->body_left <= req->srv->cfg.linger_max;
-}
 
 /* ---- leaving HTTP ------------------------------------------------------------------------------ */
 

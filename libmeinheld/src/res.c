@@ -307,3 +307,28 @@ uint64_t mh_res_sent(const mh_req *req) {
 }
 
 int mh_res_started(const mh_req *req) { return req->res != MH__RES_NONE; }
+
+/* ---- refusing ---------------------------------------------------------------------------------- */
+
+void mh__res_refuse(mh__conn *c, int status, bool is_head) {
+    mh_server *srv = c->srv;
+    mh_str reason = mh__reason(status);
+    static const char name[] = "Content-Type", type[] = "text/plain";
+    const mh_str fields[] = {{name, sizeof name - 1}, {type, sizeof type - 1}};
+    mh__head_plan plan = {.status = status, .reason = reason, .fields = fields, .n = 1};
+    mh__head_extra extra = {.date = mh__server_date(srv),
+                            .server = srv->server_field,
+                            .frame = MH__FRAME_LENGTH,
+                            .length = reason.n + 1,
+                            .connection = MH__CONN_CLOSE};
+    if (mh__head_check(&plan, srv->server_field.n) < 0) return;
+    char *p = mh__outq_reserve(&srv->out, &c->out, plan.size + reason.n + 1);
+    if (!p) return;
+    size_t n = mh__head_write(p, &plan, &extra);
+    if (!is_head) {
+        memcpy(p + n, reason.p, reason.n);
+        n += reason.n;
+        p[n++] = '\n';
+    }
+    mh__outq_commit(&c->out, n);
+}

@@ -169,8 +169,11 @@ fail:
 
 int mh_server_free(mh_server *srv) {
     if (!srv) return MH_OK;
-    if (mh__loop_in_step(srv->loop)) return MH_ESTATE;
+    mh_loop *loop = srv->loop;
+    if (mh__loop_in_step(loop)) return MH_ESTATE;
+    mh__loop_begin(loop);
     destroy(&srv->child);
+    mh__loop_end(loop);
     return MH_OK;
 }
 

@@ -1,6 +1,7 @@
-/* The library over real sockets: a fixture (a loop and a server in the test's own thread) and a raw client. Nothing
- * waits by sleeping: UNTIL steps the loop until a condition holds, and gives up by a real clock. Include it in one
- * file of a program, after clock.h if the program sets the clock. */
+/* The library over real sockets: a fixture (a loop and a server in the test's own thread) and a raw
+ * client. Nothing waits by sleeping: UNTIL steps the loop until a condition holds, and gives up by
+ * a real clock. Include it in one file of a program, after clock.h if the program sets the clock.
+ */
 #ifndef CLIENT_H
 #define CLIENT_H
 
@@ -20,7 +21,7 @@
 #include "check.h"
 #include "meinheld.h"
 
-/* ---- the fixture ------------------------------------------------------------------------------- */
+/* ---- the fixture ----------------------------------------------------------------------------- */
 
 typedef struct fix fix;
 typedef void (*fix_cb)(fix *f, mh_req *req);
@@ -37,10 +38,10 @@ struct fix {
     void (*on_finish)(fix *f, mh_req *req, int why);
     mh_req *req; /* the last exchange that began, NULL once it is finished */
     unsigned begun, readable, writable, hangups, finished;
-    unsigned whys[6];   /* exchanges by MH_FINISH_* */
-    int why;            /* of the last that finished */
-    uint64_t sent;      /* mh_res_sent of it */
-    unsigned open_max;  /* most exchanges open at a time */
+    unsigned whys[6];  /* exchanges by MH_FINISH_* */
+    int why;           /* of the last that finished */
+    uint64_t sent;     /* mh_res_sent of it */
+    unsigned open_max; /* most exchanges open at a time */
     void *user;
     int n; /* the test's own */
 };
@@ -57,16 +58,16 @@ static inline uint64_t real_ms(void) {
 #endif
 
 /* Steps f's loop until cond holds; fails the test if it never does. */
-#define UNTIL(f, cond)                                    \
-    do {                                                  \
-        uint64_t end_ = real_ms() + UNTIL_MS;             \
-        while (!(cond)) {                                 \
-            if (real_ms() > end_) {                       \
-                CHECK_FAIL_("never came: %s", #cond);     \
-                break;                                    \
-            }                                             \
-            mh_loop_step((f)->loop, (f)->step_ms);        \
-        }                                                 \
+#define UNTIL(f, cond)                                \
+    do {                                              \
+        uint64_t end_ = real_ms() + UNTIL_MS;         \
+        while (!(cond)) {                             \
+            if (real_ms() > end_) {                   \
+                CHECK_FAIL_("never came: %s", #cond); \
+                break;                                \
+            }                                         \
+            mh_loop_step((f)->loop, (f)->step_ms);    \
+        }                                             \
     } while (0)
 
 static inline void fix_request_(mh_req *req, void *user) {
@@ -127,7 +128,8 @@ static inline int fix_server(fix *f) {
     return mh_server_new(&f->srv, f->loop, &h, &f->cfg);
 }
 
-/* A loop and a server that listens on TCP (127.0.0.1, listener 0) and on a unix socket (listener 1). */
+/* A loop and a server that listens on TCP (127.0.0.1, listener 0) and on a unix socket (listener
+ * 1). */
 static inline int fix_open(fix *f) {
     static unsigned number;
     int error = mh_loop_new(&f->loop, &f->loop_cfg);
@@ -145,7 +147,7 @@ static inline void fix_close(fix *f) {
     f->loop = NULL;
 }
 
-/* ---- the client -------------------------------------------------------------------------------- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 typedef struct peer {
     int fd;
@@ -239,13 +241,14 @@ static inline void peer_reset(peer *p) {
     peer_close(p);
 }
 
-/* Whether the kernel has handed all that p sent over to the server's socket, and that has been read. */
+/* Whether the kernel has handed all that p sent over to the server's socket, and that has been
+ * read. */
 static inline bool peer_taken(const peer *p) {
     int left = 0;
     return ioctl(p->fd, TIOCOUTQ, &left) < 0 || left == 0;
 }
 
-/* ---- answers ----------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 typedef struct answer {
     int status; /* 0: none came */
@@ -267,10 +270,12 @@ static inline const char *answer_field(const answer *a, const char *name) {
     static char value[1024];
     size_t n = strlen(name);
     value[0] = '\0';
-    for (const char *p = strstr(a->head, "\r\n"); p && p[2] && p[2] != '\r'; p = strstr(p + 2, "\r\n")) {
+    for (const char *p = strstr(a->head, "\r\n"); p && p[2] && p[2] != '\r';
+         p = strstr(p + 2, "\r\n")) {
         if (strncasecmp(p + 2, name, n) != 0 || p[2 + n] != ':') continue;
         const char *v = p + 2 + n + 1, *end = strstr(v, "\r\n");
-        while (*v == ' ') v++;
+        while (*v == ' ')
+            v++;
         snprintf(value, sizeof value, "%.*s", (int)(end - v), v);
         break;
     }
@@ -302,7 +307,8 @@ static inline bool answer_take(peer *p, answer *a, bool to_head) {
     if (!end) return p->eof || p->reset;
     size_t head_n = (size_t)(end - p->in) + 4, rest = p->n - head_n, used = 0;
     snprintf(a->head, sizeof a->head, "%.*s", (int)head_n, p->in);
-    if (sscanf(a->head, "HTTP/1.%d %d ", &a->minor, &a->status) != 2) CHECK_FAIL_("head: %s", a->head);
+    if (sscanf(a->head, "HTTP/1.%d %d ", &a->minor, &a->status) != 2)
+        CHECK_FAIL_("head: %s", a->head);
     a->body = calloc(1, rest + 1);
     a->chunked = strcasecmp(answer_field(a, "Transfer-Encoding"), "chunked") == 0;
     bool counted = *answer_field(a, "Content-Length") != '\0';
@@ -332,27 +338,28 @@ static inline bool answer_take(peer *p, answer *a, bool to_head) {
 #define ANSWER(f, p, a) UNTIL(f, answer_take(p, a, false))
 
 /* The next answer must have this status and body, and be whole. */
-#define CHECK_ANSWER(f, p, status_, body_)      \
-    do {                                        \
-        answer a_;                              \
-        ANSWER(f, p, &a_);                      \
-        CHECK_INT(a_.status, status_);          \
-        CHECK_MEM(a_.body, a_.n, body_);        \
-        CHECK(a_.whole);                        \
-        answer_free(&a_);                       \
+#define CHECK_ANSWER(f, p, status_, body_) \
+    do {                                   \
+        answer a_;                         \
+        ANSWER(f, p, &a_);                 \
+        CHECK_INT(a_.status, status_);     \
+        CHECK_MEM(a_.body, a_.n, body_);   \
+        CHECK(a_.whole);                   \
+        answer_free(&a_);                  \
     } while (0)
 
 /* The server must have closed, in good order and without another byte. */
-#define CHECK_CLOSED(f, p)                \
-    do {                                  \
-        UNTIL(f, peer_over(p));           \
-        CHECK((p)->eof);                  \
-        CHECK_MEM((p)->in, (p)->n, "");   \
+#define CHECK_CLOSED(f, p)              \
+    do {                                \
+        UNTIL(f, peer_over(p));         \
+        CHECK((p)->eof);                \
+        CHECK_MEM((p)->in, (p)->n, ""); \
     } while (0)
 
 /* Everything there is to do has been done. */
 static inline void settle(fix *f) {
-    for (int i = 0, idle = 0; i < 1000 && idle < 3; i++) idle = mh_loop_step(f->loop, 0) == 0 ? idle + 1 : 0;
+    for (int i = 0, idle = 0; i < 1000 && idle < 3; i++)
+        idle = mh_loop_step(f->loop, 0) == 0 ? idle + 1 : 0;
 }
 
 /* Answers of hosts. */

@@ -1,11 +1,12 @@
-/* Large and slow responses: high and low water, budgets, files, and a reader that takes its time. */
+/* Large and slow responses: high and low water, budgets, files, and a reader that takes its time.
+ */
 #include "client.h"
 
 #include <sys/mman.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-/* ---- a host that writes as long as it may ------------------------------------------------------- */
+/* ---- a host that writes as long as it may ---------------------------------------------------- */
 
 typedef struct stream {
     size_t left, piece;
@@ -17,7 +18,8 @@ static void stream_on(fix *f, mh_req *req) {
     static char letters[70000];
     stream *s = f->user;
     if (!letters[0])
-        for (size_t i = 0; i < sizeof letters; i++) letters[i] = (char)('a' + i % 26);
+        for (size_t i = 0; i < sizeof letters; i++)
+            letters[i] = (char)('a' + i % 26);
     while (s->left > 0) {
         size_t n = s->left < s->piece ? s->left : s->piece;
         int r = mh_res_write(req, letters, n);
@@ -34,7 +36,9 @@ static void stream_on(fix *f, mh_req *req) {
 static void stream_begin(fix *f, mh_req *req) {
     stream *s = f->user;
     bool counted = req_is(req, "/counted");
-    CHECK_INT(mh_res_head(req, 200, text("OK"), NULL, 0, counted ? (int64_t)s->left : MH_LENGTH_UNKNOWN), MH_OK);
+    CHECK_INT(
+        mh_res_head(req, 200, text("OK"), NULL, 0, counted ? (int64_t)s->left : MH_LENGTH_UNKNOWN),
+        MH_OK);
     stream_on(f, req);
 }
 
@@ -56,8 +60,10 @@ static void stream_run(const char *request, size_t piece, bool slow, bool tcp) {
     f.on_writable = stream_on;
     f.user = &s;
     REQUIRE(fix_open(&f) == MH_OK);
-    if (tcp) peer_tcp(&p, &f, 4096);
-    else peer_unix(&p, &f);
+    if (tcp)
+        peer_tcp(&p, &f, 4096);
+    else
+        peer_unix(&p, &f);
     peer_send(&f, &p, request);
     if (slow) UNTIL(&f, (peer_pull_some(&p, 1000), settle(&f), p.n >= 200000));
     ANSWER(&f, &p, &a);
@@ -93,7 +99,8 @@ static void a_response_until_close_ends_only_when_all_is_sent(void) {
     stream_run("GET /counted HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 65536, false, true);
 }
 
-/* What on_writable writes must leave, also if it stays below high water and the socket has room again. */
+/* What on_writable writes must leave, also if it stays below high water and the socket has room
+ * again. */
 static void write_more_and_wait(fix *f, mh_req *req) {
     f->n++;
     CHECK_INT(mh_res_write(req, "more", 4), MH_OK);
@@ -151,7 +158,7 @@ static void an_end_inside_on_writable_loses_nothing_before_closing(void) {
     fix_close(&f);
 }
 
-/* ---- borrowed pieces ---------------------------------------------------------------------------- */
+/* ---- borrowed pieces ------------------------------------------------------------------------- */
 
 static void count(void *user) { ++*(int *)user; }
 
@@ -191,7 +198,7 @@ static void borrowed_pieces_come_back_once_sent_or_not(void) {
     }
 }
 
-/* ---- files -------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 typedef struct file_order {
     int fd, own;
@@ -208,7 +215,8 @@ static void send_a_file(fix *f, mh_req *req) {
 static int file_of(size_t n) {
     int fd = memfd_create("test", MFD_CLOEXEC);
     char *p = malloc(n);
-    for (size_t i = 0; i < n; i++) p[i] = (char)('a' + i % 26);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)('a' + i % 26);
     if (fd < 0 || write(fd, p, n) != (ssize_t)n) abort();
     free(p);
     return fd;
@@ -246,14 +254,17 @@ static void swallow(fix *f, peer *p, uint64_t n) {
     uint64_t end = real_ms() + 2 * UNTIL_MS;
     while (n > 0 && real_ms() < end) {
         ssize_t got = recv(p->fd, scrap, n < sizeof scrap ? (size_t)n : sizeof scrap, 0);
-        if (got > 0) n -= (uint64_t)got;
-        else mh_loop_step(f->loop, 0);
+        if (got > 0)
+            n -= (uint64_t)got;
+        else
+            mh_loop_step(f->loop, 0);
         if (got == 0) break;
     }
     CHECK_INT(n, 0);
 }
 
-/* The 4 GiB file is a hole; its end, beyond 31 and 32 bits, is what a client asks for, then 2 GiB and a bit of it. */
+/* The 4 GiB file is a hole; its end, beyond 31 and 32 bits, is what a client asks for, then 2 GiB
+ * and a bit of it. */
 static void a_file_over_2_and_4_gib_is_sent_in_full(void) {
     static const int64_t size = (INT64_C(1) << 32) + 100000, most = (INT64_C(1) << 31) + 70000;
     file_order o = {memfd_create("sparse", MFD_CLOEXEC), 0, size - 10, -1, 10};
@@ -336,7 +347,7 @@ static void wrong_files_are_refused_and_nothing_of_them_is_sent(void) {
     fix_close(&f);
 }
 
-/* ---- fairness ----------------------------------------------------------------------------------- */
+/* ---- fairness -------------------------------------------------------------------------------- */
 
 static void one_large_download_does_not_hold_up_another_connection(void) {
     file_order o = {memfd_create("sparse", MFD_CLOEXEC), 0, 0, -1, INT64_C(1) << 30};
@@ -351,18 +362,21 @@ static void one_large_download_does_not_hold_up_another_connection(void) {
     peer_unix(&big, &f);
     peer_unix(&small, &f);
     peer_send(&f, &big, GET("/"));
-    for (int i = 0; i < 3; i++) mh_loop_step(f.loop, 0);
+    for (int i = 0; i < 3; i++)
+        mh_loop_step(f.loop, 0);
     REQUIRE(f.begun == 1);
     uint64_t before = mh_res_pending(f.req);
     for (int i = 0; i < 5; i++) {
         mh_loop_step(f.loop, 0);
-        CHECK(before - mh_res_pending(f.req) <= 2 * 4096); /* at most a flush before the wait and one after */
+        CHECK(before - mh_res_pending(f.req) <=
+              2 * 4096); /* at most a flush before the wait and one after */
         before = mh_res_pending(f.req);
     }
     o.declared = 1;
     o.len = 1;
     peer_send(&f, &small, GET("/"));
-    for (int i = 0; i < 3; i++) mh_loop_step(f.loop, 0);
+    for (int i = 0; i < 3; i++)
+        mh_loop_step(f.loop, 0);
     CHECK_INT(f.begun, 2);
     CHECK_INT(f.finished, 1);
     close(o.fd);
@@ -382,7 +396,8 @@ static void pipelined_requests_of_one_connection_take_turns_with_others(void) {
     peer_unix(&many, &f);
     settle(&f);
     char all[MANY * 40] = "";
-    for (int i = 0; i < MANY; i++) strcat(all, GET("/"));
+    for (int i = 0; i < MANY; i++)
+        strcat(all, GET("/"));
     REQUIRE(send(many.fd, all, strlen(all), 0) == (ssize_t)strlen(all));
     for (int i = 0; i < 4; i++) {
         unsigned before = f.begun;
@@ -391,10 +406,12 @@ static void pipelined_requests_of_one_connection_take_turns_with_others(void) {
     }
     peer_unix(&one, &f);
     REQUIRE(send(one.fd, GET("/"), strlen(GET("/")), 0) > 0);
-    for (int i = 0; i < 3; i++) mh_loop_step(f.loop, 0);
+    for (int i = 0; i < 3; i++)
+        mh_loop_step(f.loop, 0);
     CHECK_ANSWER(&f, &one, 200, "hello");
     CHECK(f.begun < MANY);
-    for (int i = 0; i < MANY; i++) CHECK_ANSWER(&f, &many, 200, "hello");
+    for (int i = 0; i < MANY; i++)
+        CHECK_ANSWER(&f, &many, 200, "hello");
     CHECK_INT(f.begun, MANY + 1);
     peer_close(&many);
     peer_close(&one);
@@ -413,7 +430,8 @@ static void answers_to_a_client_that_does_not_read_are_bounded(void) {
     peer_tcp(&p, &f, 4096);
     static char all[400000 / 35 * 36];
     size_t unit = strlen(GET("/"));
-    for (size_t n = 0; n + unit < sizeof all; n += unit) memcpy(all + n, GET("/"), unit);
+    for (size_t n = 0; n + unit < sizeof all; n += unit)
+        memcpy(all + n, GET("/"), unit);
     size_t sent = 0;
     for (int idle = 0; idle < 50;) {
         if (sent >= sizeof all / unit * unit - unit) sent = 0;
@@ -426,7 +444,8 @@ static void answers_to_a_client_that_does_not_read_are_bounded(void) {
     CHECK(f.begun > 100);
     CHECK(f.begun - f.finished < 100);
     unsigned before = f.begun;
-    UNTIL(&f, (peer_pull(&p), p.n = 0, f.begun > before + 100)); /* it goes on as soon as the client reads */
+    UNTIL(&f, (peer_pull(&p), p.n = 0,
+               f.begun > before + 100)); /* it goes on as soon as the client reads */
     peer_close(&p);
     fix_close(&f);
 }

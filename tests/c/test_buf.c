@@ -1,4 +1,5 @@
-/* Read buffers: views into a head stay put while their request lives, whatever the connection does next. */
+/* Read buffers: views into a head stay put while their request lives, whatever the connection does
+ * next. */
 #include "buf.h"
 
 #include "check.h"
@@ -53,7 +54,8 @@ static void a_buffer_has_the_room_that_was_asked_for(void) {
 static void a_growing_head_stays_in_one_piece(void) {
     enum { MOST = 70000 };
     static char sent[MOST];
-    for (size_t i = 0; i < MOST; i++) sent[i] = (char)('a' + i % 23);
+    for (size_t i = 0; i < MOST; i++)
+        sent[i] = (char)('a' + i % 23);
     room r;
     room_open(&r);
     for (size_t n = 0; n < MOST; n += 1000) {

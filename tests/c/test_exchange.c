@@ -1,8 +1,9 @@
-/* Exchanges over real sockets: what a client sends, what the host is told, what comes back. Each table case also
- * arrives split at every byte, one part read before the next is sent: the answers must not change. */
+/* Exchanges over real sockets: what a client sends, what the host is told, what comes back. Each
+ * table case also arrives split at every byte, one part read before the next is sent: the answers
+ * must not change. */
 #include "client.h"
 
-/* ---- a host that serves by path ---------------------------------------------------------------- */
+/* ---- a host that serves by path -------------------------------------------------------------- */
 
 typedef struct upload {
     char body[4096];
@@ -13,7 +14,8 @@ typedef struct upload {
 static void echo_on(mh_req *req) {
     upload *up = mh_req_user(req);
     int got;
-    while ((got = mh_req_read(req, up->body + up->n, sizeof up->body - up->n)) > 0) up->n += (size_t)got;
+    while ((got = mh_req_read(req, up->body + up->n, sizeof up->body - up->n)) > 0)
+        up->n += (size_t)got;
     if (got == MH_EAGAIN) return;
     if (got == MH_EOS) {
         CHECK_INT(mh_res_simple(req, 200, text("OK"), NULL, 0, (mh_str){up->body, up->n}), MH_OK);
@@ -75,10 +77,11 @@ static void open_host(fix *f) {
     if (fix_open(f) < 0) abort();
 }
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 typedef struct wire_case {
-    const char *name, *request, *answers; /* as "status body|status body|", chunks decoded, then what follows */
+    const char *name, *request,
+        *answers; /* as "status body|status body|", chunks decoded, then what follows */
 } wire_case;
 
 #define HOST "Host: a\r\n"
@@ -86,7 +89,8 @@ typedef struct wire_case {
 /* "closed" at the end: the connection is closed in good order. */
 static const wire_case cases[] = {
     {"keep-alive is 1.1's default", "GET / HTTP/1.1\r\n" HOST "\r\n", "200 hello|open"},
-    {"close is honoured", "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", "200 hello|closed"},
+    {"close is honoured", "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+     "200 hello|closed"},
     {"1.0 closes", "GET / HTTP/1.0\r\n\r\n", "200 hello|closed"},
     {"1.0 with keep-alive", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "200 hello|open"},
     {"1.0 of unknown length closes", "GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -95,32 +99,49 @@ static const wire_case cases[] = {
     {"counted", "GET /counted HTTP/1.1\r\n" HOST "\r\n", "200 one two three|open"},
     {"204 has no body", "GET /204 HTTP/1.1\r\n" HOST "\r\n", "204 |open"},
     {"304 has no body", "GET /304 HTTP/1.1\r\n" HOST "\r\n", "304 |open"},
-    {"pipelined", "GET / HTTP/1.1\r\n" HOST "\r\nGET /counted HTTP/1.1\r\n" HOST "\r\nGET /204 HTTP/1.1\r\n" HOST
-     "\r\nGET /chunked HTTP/1.1\r\n" HOST "\r\n", "200 hello|200 one two three|204 |200 one two three|open"},
-    {"nothing is served after close", "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET / HTTP/1.1\r\n" HOST
-     "\r\n", "200 hello|closed"},
-    {"a body of known length", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcdeGET / HTTP/1.1\r\n" HOST
-     "\r\n", "200 abcde|200 hello|open"},
-    {"a chunked body", "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n02\r\nde\r\n"
-     "0\r\nX: trailer\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n", "200 abcde|200 hello|open"},
-    {"an empty chunked body", "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "200 |open"},
-    {"an unread body is dropped", "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcdeGET /counted HTTP/1.1\r\n"
-     HOST "\r\n", "200 hello|200 one two three|open"},
-    {"an unread chunked body is dropped", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
-     "0\r\n\r\nGET /204 HTTP/1.1\r\n" HOST "\r\n", "200 hello|204 |open"},
-    {"an unread bad body ends the connection", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    {"pipelined",
+     "GET / HTTP/1.1\r\n" HOST "\r\nGET /counted HTTP/1.1\r\n" HOST "\r\nGET /204 HTTP/1.1\r\n" HOST
+     "\r\nGET /chunked HTTP/1.1\r\n" HOST "\r\n",
+     "200 hello|200 one two three|204 |200 one two three|open"},
+    {"nothing is served after close",
+     "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
      "200 hello|closed"},
-    {"a bad chunk reaches the host", "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n",
+    {"a body of known length",
+     "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcdeGET / HTTP/1.1\r\n" HOST "\r\n",
+     "200 abcde|200 hello|open"},
+    {"a chunked body",
+     "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n02\r\nde\r\n"
+     "0\r\nX: trailer\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
+     "200 abcde|200 hello|open"},
+    {"an empty chunked body",
+     "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "200 |open"},
+    {"an unread body is dropped",
+     "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcdeGET /counted HTTP/1.1\r\n" HOST
+     "\r\n",
+     "200 hello|200 one two three|open"},
+    {"an unread chunked body is dropped",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+     "0\r\n\r\nGET /204 HTTP/1.1\r\n" HOST "\r\n",
+     "200 hello|204 |open"},
+    {"an unread bad body ends the connection",
+     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "200 hello|closed"},
+    {"a bad chunk reaches the host",
+     "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n",
      "400 bad|closed"},
-    {"a chunked body over max_body reaches the host", "POST /echo HTTP/1.1\r\n" HOST
-     "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n20\r\n0123456789abcdef0123456789abcdef", "413 bad|closed"},
-    {"100-continue is sent when the host asks", "POST /echo HTTP/1.1\r\n" HOST
-     "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", "100 |open"},
-    {"a refused expectation closes", "POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+    {"a chunked body over max_body reaches the host",
+     "POST /echo HTTP/1.1\r\n" HOST
+     "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n20\r\n0123456789abcdef0123456789abcdef",
+     "413 bad|closed"},
+    {"100-continue is sent when the host asks",
+     "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+     "100 |open"},
+    {"a refused expectation closes",
+     "POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
      "200 hello|closed"},
-    {"no 100-continue to 1.0", "POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
-     "200 ab|closed"},
-    {"another expectation is 417", "GET / HTTP/1.1\r\n" HOST "Expect: more\r\n\r\n", "417 Expectation Failed\n|closed"},
+    {"no 100-continue to 1.0",
+     "POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab", "200 ab|closed"},
+    {"another expectation is 417", "GET / HTTP/1.1\r\n" HOST "Expect: more\r\n\r\n",
+     "417 Expectation Failed\n|closed"},
     {"an interim answer", "GET /early HTTP/1.1\r\n" HOST "\r\n", "103 |200 hello|open"},
     {"no interim answer to 1.0", "GET /early HTTP/1.0\r\n\r\n", "200 hello|closed"},
     {"a bad head", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400 Bad Request\n|closed"},
@@ -129,8 +150,10 @@ static const wire_case cases[] = {
     {"an answer before a refusal", "GET / HTTP/1.1\r\n" HOST "\r\nGET / HTTP/3.0\r\n" HOST "\r\n",
      "200 hello|505 HTTP Version Not Supported\n|closed"},
     {"two empty lines first", "\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n", "200 hello|open"},
-    {"an upgrade nobody takes", "GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\n"
-     HOST "\r\n", "200 hello|200 hello|open"},
+    {"an upgrade nobody takes",
+     "GET / HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\n" HOST
+     "\r\n",
+     "200 hello|200 hello|open"},
 };
 
 /* All that p is answered, in the table's words. */
@@ -143,13 +166,18 @@ static void hear(fix *f, peer *p, size_t want, char *out, size_t cap) {
         if (open) break; /* all but "open" has come */
         ANSWER(f, p, &a);
         if (a.status == 0) break;
-        n += (size_t)snprintf(out + n, cap - n, "%d %.*s%s|", a.status, (int)a.n, a.body, a.whole ? "" : " (cut)");
+        n += (size_t)snprintf(out + n, cap - n, "%d %.*s%s|", a.status, (int)a.n, a.body,
+                              a.whole ? "" : " (cut)");
         answer_free(&a);
         if (n + 200 > cap) break;
     }
     settle(f);
     peer_pull(p);
-    snprintf(out + n, cap - n, "%s%.*s", p->eof ? "closed" : p->reset ? "reset" : "open", (int)p->n, p->in);
+    snprintf(out + n, cap - n, "%s%.*s",
+             p->eof     ? "closed"
+             : p->reset ? "reset"
+                        : "open",
+             (int)p->n, p->in);
 }
 
 /* The request in two parts, cut at `cut`; the first is read before the second is sent. */
@@ -160,8 +188,10 @@ static void run_case(const wire_case *c, bool tcp, size_t cut) {
     size_t n = strlen(c->request), m = strlen(c->answers);
     fix_init(&f);
     open_host(&f);
-    if (tcp) peer_tcp(&p, &f, 0);
-    else peer_unix(&p, &f);
+    if (tcp)
+        peer_tcp(&p, &f, 0);
+    else
+        peer_unix(&p, &f);
     if (cut > 0) {
         peer_send_n(&f, &p, c->request, cut);
         if (!tcp) UNTIL(&f, peer_taken(&p) || peer_over(&p));
@@ -177,15 +207,17 @@ static void run_case(const wire_case *c, bool tcp, size_t cut) {
 }
 
 static void every_case_is_answered_as_the_table_says(void) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) run_case(&cases[i], true, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        run_case(&cases[i], true, 0);
 }
 
 static void a_split_at_any_byte_changes_no_answer(void) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (size_t cut = 0; cut < strlen(cases[i].request); cut++) run_case(&cases[i], false, cut);
+        for (size_t cut = 0; cut < strlen(cases[i].request); cut++)
+            run_case(&cases[i], false, cut);
 }
 
-/* ---- single subjects --------------------------------------------------------------------------- */
+/* ---- single subjects ------------------------------------------------------------------------- */
 
 static void a_request_in_single_bytes_is_one_request(void) {
     fix f;
@@ -193,7 +225,8 @@ static void a_request_in_single_bytes_is_one_request(void) {
     fix_init(&f);
     open_host(&f);
     peer_tcp(&p, &f, 0);
-    const char *s = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    const char *s =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     for (; *s; s++) {
         peer_send_n(&f, &p, s, 1);
         settle(&f);
@@ -267,7 +300,9 @@ static void the_body_follows_100_continue(void) {
     fix_init(&f);
     open_host(&f);
     peer_tcp(&p, &f, 0);
-    peer_send(&f, &p, "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    peer_send(
+        &f, &p,
+        "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     CHECK_ANSWER(&f, &p, 100, "");
     peer_send(&f, &p, "ab");
     CHECK_ANSWER(&f, &p, 200, "ab");
@@ -406,7 +441,8 @@ static void a_surplus_is_cut_and_reported_and_its_pieces_given_back(void) {
 static void wrong_order(fix *f, mh_req *req) {
     (void)f;
     const mh_str bad[] = {{"Bad name", 8}, {"x", 1}}, split[] = {{"X", 1}, {"a\r\nb", 4}};
-    const mh_str hop[] = {{"Connection", 10}, {"close", 5}}, len[] = {{"Content-Length", 14}, {"3", 1}};
+    const mh_str hop[] = {{"Connection", 10}, {"close", 5}},
+                 len[] = {{"Content-Length", 14}, {"3", 1}};
     char c;
     CHECK_INT(mh_res_write(req, "x", 1), MH_ESTATE);
     CHECK_INT(mh_res_end(req), MH_ESTATE);
@@ -492,9 +528,13 @@ static void the_request_is_told_as_it_was_sent(void) {
     f.on_request = ask_all;
     REQUIRE(fix_open(&f) == MH_OK);
     for (f.n = 0; f.n < 2; f.n++) {
-        if (f.n == 0) peer_tcp(&p, &f, 0);
-        else peer_unix(&p, &f);
-        peer_send(&f, &p, "PUT /a%20b?c=d?e HTTP/1.1\r\nHost: h:81\r\nX-Y:  z \r\nContent-Length: 0\r\n\r\n");
+        if (f.n == 0)
+            peer_tcp(&p, &f, 0);
+        else
+            peer_unix(&p, &f);
+        peer_send(
+            &f, &p,
+            "PUT /a%20b?c=d?e HTTP/1.1\r\nHost: h:81\r\nX-Y:  z \r\nContent-Length: 0\r\n\r\n");
         CHECK_ANSWER(&f, &p, 200, "ok");
         peer_close(&p);
     }
@@ -507,7 +547,8 @@ static void fields_beyond_the_inline_ones_are_kept(void) {
     peer p;
     char request[4096];
     size_t n = (size_t)snprintf(request, sizeof request, "GET /echo HTTP/1.1\r\nHost: a\r\n");
-    for (int i = 0; i < 98; i++) n += (size_t)snprintf(request + n, sizeof request - n, "X-%d: %d\r\n", i, i);
+    for (int i = 0; i < 98; i++)
+        n += (size_t)snprintf(request + n, sizeof request - n, "X-%d: %d\r\n", i, i);
     snprintf(request + n, sizeof request - n, "\r\n");
     fix_init(&f);
     open_host(&f);

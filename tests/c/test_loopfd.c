@@ -1,4 +1,5 @@
-/* A server inside somebody else's loop: poll() on mh_loop_fd, and step(0) when it is readable, are all it needs. */
+/* A server inside somebody else's loop: poll() on mh_loop_fd, and step(0) when it is readable, are
+ * all it needs. */
 #include "client.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -15,23 +16,24 @@ static bool turn(fix *f, int ms) {
 }
 
 /* As UNTIL, but by the descriptor alone. A lost wakeup shows as a poll that waits in vain. */
-#define TURN_UNTIL(f, cond)                                  \
-    do {                                                     \
-        uint64_t end_ = real_ms() + UNTIL_MS;                \
-        while (!(cond)) {                                    \
-            if (real_ms() > end_) {                          \
-                CHECK_FAIL_("never came: %s", #cond);        \
-                break;                                       \
-            }                                                \
-            turn(f, 20);                                     \
-        }                                                    \
+#define TURN_UNTIL(f, cond)                           \
+    do {                                              \
+        uint64_t end_ = real_ms() + UNTIL_MS;         \
+        while (!(cond)) {                             \
+            if (real_ms() > end_) {                   \
+                CHECK_FAIL_("never came: %s", #cond); \
+                break;                                \
+            }                                         \
+            turn(f, 20);                              \
+        }                                             \
     } while (0)
 
 static void quiet(fix *f) {
     while (turn(f, 0)) {}
     wakeups = 0;
     uint64_t end = real_ms() + 300;
-    for (uint64_t now; (now = real_ms()) < end;) turn(f, (int)(end - now));
+    for (uint64_t now; (now = real_ms()) < end;)
+        turn(f, (int)(end - now));
     CHECK_INT(wakeups, 0);
 }
 
@@ -45,7 +47,9 @@ static void finish(fix *f, peer *p) {
     fix_close(f);
 }
 
-static void tell(peer *p, const char *s) { CHECK_INT(send(p->fd, s, strlen(s), MSG_NOSIGNAL), strlen(s)); }
+static void tell(peer *p, const char *s) {
+    CHECK_INT(send(p->fd, s, strlen(s), MSG_NOSIGNAL), strlen(s));
+}
 
 static void requests_are_served_by_polling_the_descriptor(void) {
     fix f;
@@ -157,7 +161,8 @@ static void a_body_read_outside_of_steps_comes_in_full(void) {
         ssize_t n = send(p.fd, body + sent, ALL - sent, MSG_NOSIGNAL);
         if (n > 0) sent += (size_t)n;
         int r;
-        while ((r = mh_req_read(f.req, buf, sizeof buf)) > 0) got += (size_t)r;
+        while ((r = mh_req_read(f.req, buf, sizeof buf)) > 0)
+            got += (size_t)r;
         unsigned before = f.readable;
         if (r == MH_EAGAIN) TURN_UNTIL(&f, f.readable > before);
     }

@@ -1,5 +1,5 @@
-/* Memory: whichever single allocation fails, nothing crashes or leaks, each exchange is finished exactly once, and the
- * server goes on serving; and an idle connection holds next to none. */
+/* Memory: whichever single allocation fails, nothing crashes or leaks, each exchange is finished
+ * exactly once, and the server goes on serving; and an idle connection holds next to none. */
 #include "client.h"
 
 #include <sys/mman.h>
@@ -17,7 +17,7 @@ static void count_returned(void *user) {
     returned++;
 }
 
-/* ---- a host that allocates in every way there is, and takes every error as it comes -------------- */
+/* ---- a host that allocates in every way there is, and takes every error as it comes ---------- */
 
 static void by_pieces(mh_req *req) {
     static char big[20000];
@@ -56,18 +56,23 @@ static void echo_on(fix *f, mh_req *req) {
     (void)f;
     while ((got = mh_req_read(req, buf, sizeof buf)) > 0) {}
     if (got == MH_EAGAIN || got == MH_ECLOSED) return;
-    if (got == MH_ENOMEM && (got = mh_req_read(req, buf, sizeof buf)) == MH_EAGAIN) return; /* may go better */
+    if (got == MH_ENOMEM && (got = mh_req_read(req, buf, sizeof buf)) == MH_EAGAIN)
+        return; /* may go better */
     if (say(req, "read") < 0) mh_req_abort(req);
 }
 
 static void serve(fix *f, mh_req *req) {
-    if (req_is(req, "/pieces")) by_pieces(req);
-    else if (req_is(req, "/cut")) cut(req);
-    else if (req_is(req, "/read")) echo_on(f, req);
-    else if (say(req, "hello") < 0) mh_req_abort(req);
+    if (req_is(req, "/pieces"))
+        by_pieces(req);
+    else if (req_is(req, "/cut"))
+        cut(req);
+    else if (req_is(req, "/read"))
+        echo_on(f, req);
+    else if (say(req, "hello") < 0)
+        mh_req_abort(req);
 }
 
-/* ---- the script --------------------------------------------------------------------------------- */
+/* ---- the script ------------------------------------------------------------------------------ */
 
 static const char *const script[] = {
     GET GET,
@@ -76,7 +81,8 @@ static const char *const script[] = {
     "HEAD /pieces HTTP/1.1\r\nHost: a\r\n\r\n" GET,
     "GET /cut HTTP/1.1\r\nHost: a\r\n\r\n",
     "POST /read HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n|abc",
-    "POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n|3\r\nabc\r\n|0\r\n\r\n" GET,
+    "POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+    "chunked\r\n\r\n|3\r\nabc\r\n|0\r\n\r\n" GET,
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n|3\r\nabc\r\n|0\r\n\r\n" GET,
     "NONSENSE\n",
 };
@@ -106,13 +112,15 @@ static void play(fix *f, const char *s) {
 static void play_long_head(fix *f) {
     static char head[8000];
     size_t n = (size_t)snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\n");
-    for (int i = 0; i < 90; i++) n += (size_t)snprintf(head + n, sizeof head - n, "X-%d: %050d\r\n", i, i);
+    for (int i = 0; i < 90; i++)
+        n += (size_t)snprintf(head + n, sizeof head - n, "X-%d: %050d\r\n", i, i);
     snprintf(head + n, sizeof head - n, "\r\n");
     play(f, head);
 }
 
 static void play_all(fix *f) {
-    for (size_t i = 0; i < sizeof script / sizeof *script; i++) play(f, script[i]);
+    for (size_t i = 0; i < sizeof script / sizeof *script; i++)
+        play(f, script[i]);
     play_long_head(f);
 }
 
@@ -127,6 +135,7 @@ static void check_served(fix *f) {
 static void begin(fix *f, failing *mem) {
     fix_init(f);
     failing_config(mem, &f->loop_cfg);
+    f->loop_cfg.initial_fds = 8; /* so that the table has to grow */
     f->on_request = serve;
     f->on_readable = echo_on;
     lent = returned = 0;
@@ -197,7 +206,8 @@ static void continue_is_sent_once_there_is_memory(void) {
     f.on_request = f.on_readable = NULL;
     REQUIRE(fix_open(&f) == MH_OK);
     peer_unix(&p, &f);
-    peer_send(&f, &p, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    peer_send(&f, &p,
+              "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
     UNTIL(&f, f.req);
     failing_at(&mem, 1);
     CHECK_INT(mh_req_read(f.req, &c, 1), MH_ENOMEM);
@@ -210,7 +220,7 @@ static void continue_is_sent_once_there_is_memory(void) {
     fix_close(&f);
 }
 
-/* ---- idle connections --------------------------------------------------------------------------- */
+/* ---- idle connections ------------------------------------------------------------------------ */
 
 /* Room for n connections, both ends of each in this process; fewer where the hard limit says so. */
 static int room_for(int n) {
@@ -233,10 +243,13 @@ static void an_idle_connection_holds_at_most_512_bytes(void) {
     begin(&f, &mem);
     f.loop_cfg.initial_fds = 8192;
     REQUIRE(fix_open(&f) == MH_OK);
-    for (int i = 0; i < 600; i++) check_served(&f); /* fills what the pools keep */
-    for (int i = 0; i < 300; i++) peer_unix(&peers[i], &f);
+    for (int i = 0; i < 600; i++)
+        check_served(&f); /* fills what the pools keep */
+    for (int i = 0; i < 300; i++)
+        peer_unix(&peers[i], &f);
     UNTIL(&f, mh_server_connections(f.srv) == 300);
-    for (int i = 0; i < 300; i++) peer_close(&peers[i]);
+    for (int i = 0; i < 300; i++)
+        peer_close(&peers[i]);
     UNTIL(&f, mh_server_connections(f.srv) == 0);
     uint32_t kept = f.srv->conn_pool.kept;
     CHECK(kept > 0);
@@ -257,7 +270,8 @@ static void an_idle_connection_holds_at_most_512_bytes(void) {
     size_t held = mem.bytes - pooled + from_pool * sizeof(mh__conn);
     if (held > (size_t)many * 512) CHECK_FAIL_("%zu bytes a connection", held / (size_t)many);
     CHECK(held >= (size_t)many * sizeof(mh__conn) / 2); /* the count is none of thin air */
-    for (int i = 0; i < many; i++) peer_close(&peers[i]);
+    for (int i = 0; i < many; i++)
+        peer_close(&peers[i]);
     fix_close(&f);
     CHECK_INT(mem.blocks, 0);
 }
@@ -279,7 +293,8 @@ static void what_a_burst_took_goes_back_but_for_the_pools(void) {
             peer_send(&f, &peers[i], post);
         }
         UNTIL(&f, f.begun == (unsigned)((round + 1) * many));
-        for (int i = 0; i < many; i++) peer_close(&peers[i]);
+        for (int i = 0; i < many; i++)
+            peer_close(&peers[i]);
         UNTIL(&f, mh_server_connections(f.srv) == 0);
         after[round] = mem.bytes;
     }

@@ -1,4 +1,5 @@
-/* The queue of outgoing bytes over a socketpair: order, partial sends, files, budgets, and each done callback once. */
+/* The queue of outgoing bytes over a socketpair: order, partial sends, files, budgets, and each
+ * done callback once. */
 #include "outq.h"
 
 #include <errno.h>
@@ -47,7 +48,8 @@ static void wire_close(wire *w) {
 
 static void pull(wire *w) {
     ssize_t n;
-    while ((n = recv(w->theirs, w->got + w->n, (1 << 22) - w->n, 0)) > 0) w->n += (size_t)n;
+    while ((n = recv(w->theirs, w->got + w->n, (1 << 22) - w->n, 0)) > 0)
+        w->n += (size_t)n;
 }
 
 /* Sends until it is all gone, reading at the other end. Returns the last result. */
@@ -106,7 +108,8 @@ static void pieces_of_all_kinds_leave_in_order(void) {
 
 static void a_budget_of_any_size_gives_the_same_bytes(void) {
     static char want[40000];
-    for (size_t i = 0; i < sizeof want; i++) want[i] = (char)('a' + i * 7 % 26);
+    for (size_t i = 0; i < sizeof want; i++)
+        want[i] = (char)('a' + i * 7 % 26);
     for (uint64_t budget = 1; budget < 50000; budget = budget * 3 + 1) {
         wire w;
         wire_open(&w);
@@ -143,7 +146,8 @@ static void many_small_copies_share_memory_and_calls(void) {
     wire w;
     wire_open(&w);
     size_t before = w.f.calls;
-    for (int i = 0; i < 1000; i++) mh__outq_copy(&w.env, &w.q, "abc", 3);
+    for (int i = 0; i < 1000; i++)
+        mh__outq_copy(&w.env, &w.q, "abc", 3);
     CHECK(w.f.calls - before <= 1);
     CHECK_INT(pump(&w, PLENTY), MH__OUTQ_EMPTY);
     CHECK_INT(w.n, 3000);
@@ -154,11 +158,13 @@ static void more_pieces_than_one_sendmsg_takes_leave_all(void) {
     wire w;
     wire_open(&w);
     mh_str pieces[500];
-    for (int i = 0; i < 500; i++) pieces[i] = (mh_str){&"0123456789"[i % 10], 1};
+    for (int i = 0; i < 500; i++)
+        pieces[i] = (mh_str){&"0123456789"[i % 10], 1};
     CHECK_INT(mh__outq_borrow(&w.env, &w.q, pieces, 500, count_done, &w.done), MH_OK);
     CHECK_INT(pump(&w, PLENTY), MH__OUTQ_EMPTY);
     CHECK_INT(w.n, 500);
-    for (size_t i = 0; i < 500; i++) CHECK_INT(w.got[i], '0' + (int)(i % 10));
+    for (size_t i = 0; i < 500; i++)
+        CHECK_INT(w.got[i], '0' + (int)(i % 10));
     CHECK_INT(w.done, 1);
     wire_close(&w);
 }
@@ -182,7 +188,8 @@ static void a_full_socket_says_again_and_loses_nothing(void) {
     wire w;
     wire_open(&w);
     static char big[3 << 20];
-    for (size_t i = 0; i < sizeof big; i++) big[i] = (char)(i * 31);
+    for (size_t i = 0; i < sizeof big; i++)
+        big[i] = (char)(i * 31);
     const mh_str piece = {big, sizeof big};
     CHECK_INT(mh__outq_borrow(&w.env, &w.q, &piece, 1, count_done, &w.done), MH_OK);
     CHECK_INT(mh__outq_send(&w.env, &w.q, w.ours, PLENTY), MH__OUTQ_AGAIN);

@@ -1,13 +1,15 @@
-/* Requests that are answered later: answers from anywhere, peers that leave meanwhile, and no spinning: the steps that
- * one idle second takes are counted in every state. */
+/* Requests that are answered later: answers from anywhere, peers that leave meanwhile, and no
+ * spinning: the steps that one idle second takes are counted in every state. */
 #include "client.h"
 
-#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 
 static void connect_as(fix *f, peer *p, bool tcp) {
-    if (tcp) peer_tcp(p, f, 0);
-    else peer_unix(p, f);
+    if (tcp)
+        peer_tcp(p, f, 0);
+    else
+        peer_unix(p, f);
 }
 
 /* A parked exchange of one peer. */
@@ -24,7 +26,7 @@ static void finish(fix *f, peer *p) {
     fix_close(f);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void an_answer_outside_of_any_callback_leaves_in_the_next_step(void) {
     fix f;
@@ -108,7 +110,7 @@ static void unread_pipelined_input_is_bounded(void) {
     finish(&f, &p);
 }
 
-/* ---- peers that leave --------------------------------------------------------------------------- */
+/* ---- peers that leave ------------------------------------------------------------------------ */
 
 static void a_fin_is_told_once_and_the_answer_still_leaves(void) {
     for (int tcp = 0; tcp < 2; tcp++) {
@@ -153,7 +155,8 @@ static void a_fin_behind_unread_input_is_told_to_each(void) {
     fix f;
     peer p;
     fix_init(&f);
-    for (int i = 0; i < 100; i++) strcat(many, GET);
+    for (int i = 0; i < 100; i++)
+        strcat(many, GET);
     park(&f, &p, true, many);
     shutdown(p.fd, SHUT_WR);
     for (unsigned i = 1; i <= 3; i++) {
@@ -236,6 +239,63 @@ static void on_hangup_may_answer_or_abort(void) {
     }
 }
 
+static void answer_the_next(fix *f, mh_req *req, int why) {
+    (void)why;
+    if (f->req && f->req != req && f->n-- > 0) CHECK_INT(say(f->req, "second"), MH_OK);
+}
+
+/* The first has left and is being finished; what is then written for the second, the last, must
+ * leave as well. */
+static void on_finish_may_answer_the_exchange_behind(void) {
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.on_finish = answer_the_next;
+    f.n = 1;
+    park(&f, &p, true, GET "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    CHECK_INT(say(f.req, "first"), MH_OK);
+    CHECK_ANSWER(&f, &p, 200, "first");
+    UNTIL(&f, f.begun == 2);
+    if (f.n > 0 && f.req) CHECK_INT(say(f.req, "second"), MH_OK); /* it had not begun yet */
+    CHECK_ANSWER(&f, &p, 200, "second");
+    CHECK_CLOSED(&f, &p);
+    CHECK_INT(f.whys[MH_FINISH_DONE], 2);
+    finish(&f, &p);
+}
+
+static void abort_the_next(fix *f, mh_req *req, int why) {
+    (void)why;
+    if (f->req && f->req != req) CHECK_INT(mh_req_abort(f->req), MH_OK);
+}
+
+static void any_callback_may_abort(void) {
+    for (int i = 0; i < 3; i++) {
+        fix f;
+        peer p;
+        char c;
+        fix_init(&f);
+        if (i == 0) f.on_readable = abort_now;
+        if (i == 1) f.on_writable = abort_now;
+        if (i == 2) f.on_finish = abort_the_next;
+        park(&f, &p, false, i == 0 ? POST : GET GET);
+        if (i == 0) {
+            CHECK_INT(mh_req_read(f.req, &c, 1), MH_EAGAIN);
+            peer_send(&f, &p, "x");
+        } else if (i == 1) {
+            static char big[1 << 20];
+            CHECK_INT(mh_res_head(f.req, 200, text("OK"), NULL, 0, MH_LENGTH_UNKNOWN), MH_OK);
+            CHECK_INT(mh_res_write(f.req, big, sizeof big), MH_FULL);
+        } else {
+            CHECK_INT(say(f.req, "first"), MH_OK);
+            UNTIL(&f, f.begun == 2);
+            if (f.req) mh_req_abort(f.req);
+        }
+        UNTIL(&f, peer_over(&p));
+        CHECK_INT(f.whys[MH_FINISH_ABORTED], 1);
+        finish(&f, &p);
+    }
+}
+
 static void a_fin_in_the_middle_of_an_awaited_body_is_an_error_of_the_read(void) {
     fix f;
     peer p;
@@ -253,7 +313,7 @@ static void a_fin_in_the_middle_of_an_awaited_body_is_an_error_of_the_read(void)
     finish(&f, &p);
 }
 
-/* ---- taking the socket -------------------------------------------------------------------------- */
+/* ---- taking the socket ----------------------------------------------------------------------- */
 
 static void an_upgrade_takes_the_socket_and_what_was_read(void) {
     fix f;
@@ -295,14 +355,15 @@ static void an_upgrade_is_refused_when_it_cannot_be_clean(void) {
     finish(&f, &p);
 }
 
-/* ---- no spinning -------------------------------------------------------------------------------- */
+/* ---- no spinning ----------------------------------------------------------------------------- */
 
 /* The steps of one idle second. */
 static int steps_of_a_second(fix *f) {
     uint64_t end = real_ms() + 1000;
     int steps = 0;
     settle(f);
-    for (uint64_t now; (now = real_ms()) < end; steps++) mh_loop_step(f->loop, (int)(end - now));
+    for (uint64_t now; (now = real_ms()) < end; steps++)
+        mh_loop_step(f->loop, (int)(end - now));
     return steps;
 }
 
@@ -315,7 +376,8 @@ static void quiet(bool tcp, const char *request, bool fin, const char *more) {
     peer_send(&f, &p, more);
     if (fin) shutdown(p.fd, SHUT_WR);
     int steps = steps_of_a_second(&f);
-    if (steps > 4) CHECK_FAIL_("%d steps: tcp %d, fin %d, %zu more bytes", steps, tcp, fin, strlen(more));
+    if (steps > 4)
+        CHECK_FAIL_("%d steps: tcp %d, fin %d, %zu more bytes", steps, tcp, fin, strlen(more));
     CHECK_INT(f.finished, 0);
     finish(&f, &p);
 }
@@ -397,6 +459,8 @@ int main(void) {
     RUN(a_closed_unix_peer_ends_the_exchange_at_once);
     RUN(calls_on_an_exchange_whose_peer_has_gone_say_so);
     RUN(on_hangup_may_answer_or_abort);
+    RUN(on_finish_may_answer_the_exchange_behind);
+    RUN(any_callback_may_abort);
     RUN(a_fin_in_the_middle_of_an_awaited_body_is_an_error_of_the_read);
     RUN(an_upgrade_takes_the_socket_and_what_was_read);
     RUN(an_upgrade_is_refused_when_it_cannot_be_clean);

@@ -1,4 +1,5 @@
-/* rate.h: windows of constant length after a grace, and time in which nobody waits does not count. */
+/* rate.h: windows of constant length after a grace, and time in which nobody waits does not count.
+ */
 #include "rate.h"
 
 #include "check.h"

@@ -1,4 +1,5 @@
-/* Listeners, limits, draining, the end; and that no descriptor leaks, neither in this process nor into a child. */
+/* Listeners, limits, draining, the end; and that no descriptor leaks, neither in this process nor
+ * into a child. */
 #include "client.h"
 
 #include <dirent.h>
@@ -17,7 +18,8 @@ static void bare(fix *f) {
 static int count_fds(void) {
     DIR *dir = opendir("/proc/self/fd");
     int n = 0;
-    while (readdir(dir)) n++;
+    while (readdir(dir))
+        n++;
     closedir(dir);
     return n;
 }
@@ -30,7 +32,8 @@ static void visit(fix *f, peer *p) {
 }
 
 static int tcp_connect(int family, int port) {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port),
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6,
+                               .sin6_port = htons((uint16_t)port),
                                .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -50,13 +53,14 @@ static bool has_ipv6(void) {
     return has;
 }
 
-/* ---- listening ---------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------- */
 
 static void every_kind_of_address_is_served(void) {
     static const struct {
         const char *host;
         bool six;
-    } rows[] = {{"127.0.0.1", false}, {"::1", true}, {NULL, false}, {"", false}, {"0.0.0.0", false}, {NULL, true}};
+    } rows[] = {{"127.0.0.1", false}, {"::1", true},      {NULL, false},
+                {"", false},          {"0.0.0.0", false}, {NULL, true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].six && !has_ipv6()) continue;
         fix f;
@@ -80,6 +84,20 @@ static void tell_peer(fix *f, mh_req *req) {
     CHECK(mh_req_peer(req, peer_name, sizeof peer_name, &port) >= 0);
     f->n = port;
     say(req, "hello");
+}
+
+static void an_ipv6_client_has_its_name(void) {
+    if (!has_ipv6()) return;
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.on_request = tell_peer;
+    bare(&f);
+    CHECK_INT(mh_server_listen_tcp(f.srv, "::1", 0, 0, 0), MH_OK);
+    peer_open_(&p, tcp_connect(AF_INET6, mh_server_port(f.srv, 0)));
+    visit(&f, &p);
+    CHECK_MEM(peer_name, strlen(peer_name), "::1");
+    fix_close(&f);
 }
 
 static void an_ipv4_client_of_an_ipv6_listener_keeps_its_name(void) {
@@ -140,8 +158,10 @@ static void listeners_are_numbered_in_order_and_told_apart(void) {
     CHECK(mh_server_port(f.srv, 0) != mh_server_port(f.srv, 2));
     for (unsigned i = 0; i < 3; i++) {
         f.port = mh_server_port(f.srv, i);
-        if (i == 1) peer_unix(&p, &f);
-        else peer_tcp(&p, &f, 0);
+        if (i == 1)
+            peer_unix(&p, &f);
+        else
+            peer_tcp(&p, &f, 0);
         peer_send(&f, &p, GET);
         UNTIL(&f, f.req);
         CHECK_INT(mh_req_listener(f.req), i);
@@ -152,7 +172,7 @@ static void listeners_are_numbered_in_order_and_told_apart(void) {
     fix_close(&f);
 }
 
-/* ---- unix sockets ------------------------------------------------------------------------------- */
+/* ---- unix sockets ---------------------------------------------------------------------------- */
 
 static void a_unix_path_is_unlinked_at_the_end_and_has_its_mode(void) {
     fix f;
@@ -209,7 +229,7 @@ static void wrong_unix_paths_are_refused(void) {
     fix_close(&f);
 }
 
-/* ---- adopted descriptors ------------------------------------------------------------------------ */
+/* ---- adopted descriptors --------------------------------------------------------------------- */
 
 static int listening_fd(int *port) {
     struct sockaddr_in sa = {.sin_family = AF_INET};
@@ -244,7 +264,8 @@ static void what_does_not_listen_is_not_adopted(void) {
     fix f;
     fix_init(&f);
     bare(&f);
-    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+        tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK_INT(mh_server_listen_fd(f.srv, udp, 1), MH_EINVAL);
     CHECK_INT(mh_server_listen_fd(f.srv, tcp, 1), MH_EINVAL);
     CHECK_INT(mh_server_listen_fd(f.srv, -1, 1), MH_EINVAL);
@@ -253,7 +274,7 @@ static void what_does_not_listen_is_not_adopted(void) {
     fix_close(&f);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
     enum { CAP = 3 };
@@ -264,11 +285,14 @@ static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
     f.cfg.max_connections = CAP;
     REQUIRE(fix_open(&f) == MH_OK);
     for (int i = 0; i < CAP + 2; i++) {
-        if (i & 1) peer_tcp(&p[i], &f, 0);
-        else peer_unix(&p[i], &f);
+        if (i & 1)
+            peer_tcp(&p[i], &f, 0);
+        else
+            peer_unix(&p[i], &f);
         peer_send(&f, &p[i], GET);
     }
-    for (int i = 0; i < 50; i++) mh_loop_step(f.loop, 1);
+    for (int i = 0; i < 50; i++)
+        mh_loop_step(f.loop, 1);
     CHECK_INT(mh_server_connections(f.srv), CAP);
     CHECK_INT(f.begun, CAP);
     for (int i = 0; i < CAP + 2; i++) { /* each that leaves makes room for one more */
@@ -302,7 +326,8 @@ static void without_descriptors_accepting_rests_and_goes_on(void) {
     tight.rlim_cur = 3; /* what is open stays so */
     REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
     int steps = 0;
-    for (uint64_t end = real_ms() + 300; real_ms() < end; steps++) mh_loop_step(f.loop, 5);
+    for (uint64_t end = real_ms() + 300; real_ms() < end; steps++)
+        mh_loop_step(f.loop, 5);
     setrlimit(RLIMIT_NOFILE, &before);
     CHECK_INT(mh_server_connections(f.srv), 0);
     CHECK(steps < 300); /* it rests: it does not spin */
@@ -313,11 +338,14 @@ static void without_descriptors_accepting_rests_and_goes_on(void) {
 
 static void limits_out_of_range_are_refused(void) {
     static const size_t zero[] = {
-        offsetof(mh_config, max_connections), offsetof(mh_config, max_request_line), offsetof(mh_config, max_head),
-        offsetof(mh_config, max_fields), offsetof(mh_config, head_timeout), offsetof(mh_config, body_timeout),
-        offsetof(mh_config, write_timeout), offsetof(mh_config, rate_window), offsetof(mh_config, linger_timeout),
-        offsetof(mh_config, high_water), offsetof(mh_config, step_read), offsetof(mh_config, step_write),
-        offsetof(mh_config, step_requests), offsetof(mh_config, accept_batch), offsetof(mh_config, accept_pause)};
+        offsetof(mh_config, max_connections), offsetof(mh_config, max_request_line),
+        offsetof(mh_config, max_head),        offsetof(mh_config, max_fields),
+        offsetof(mh_config, head_timeout),    offsetof(mh_config, body_timeout),
+        offsetof(mh_config, write_timeout),   offsetof(mh_config, rate_window),
+        offsetof(mh_config, linger_timeout),  offsetof(mh_config, high_water),
+        offsetof(mh_config, step_read),       offsetof(mh_config, step_write),
+        offsetof(mh_config, step_requests),   offsetof(mh_config, accept_batch),
+        offsetof(mh_config, accept_pause)};
     fix f;
     fix_init(&f);
     REQUIRE(mh_loop_new(&f.loop, NULL) == MH_OK);
@@ -343,7 +371,7 @@ static void limits_out_of_range_are_refused(void) {
     fix_close(&f);
 }
 
-/* ---- draining ----------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static void on_drained(mh_server *srv, void *user) {
     CHECK_INT(mh_server_connections(srv), 0);
@@ -445,7 +473,8 @@ static void a_drain_without_connections_is_done_in_a_step(void) {
     fix_close(&f);
 }
 
-/* Output is pending, more than one step sends, to a peer that reads: such a connection is idle once it has left. */
+/* Output is pending, more than one step sends, to a peer that reads: such a connection is idle once
+ * it has left. */
 static void a_drain_closes_what_is_idle_but_for_its_output(void) {
     for (uint32_t budget = 1; budget < 300; budget = budget * 2 + 1) {
         fix f;
@@ -468,7 +497,7 @@ static void a_drain_closes_what_is_idle_but_for_its_output(void) {
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void freeing_ends_open_exchanges_and_leaks_no_descriptor(void) {
     int before = count_fds();
@@ -485,7 +514,8 @@ static void freeing_ends_open_exchanges_and_leaks_no_descriptor(void) {
         if (i) CHECK_INT(mh_server_free(f.srv), MH_OK);
         fix_close(&f);
         CHECK_INT(f.whys[MH_FINISH_ABORTED], 3);
-        for (int k = 0; k < 4; k++) peer_close(&p[k]);
+        for (int k = 0; k < 4; k++)
+            peer_close(&p[k]);
     }
     CHECK_INT(count_fds(), before);
 }
@@ -505,11 +535,13 @@ static int inherited(void) {
         _exit(1);
     }
     close(fds[1]);
-    for (ssize_t got; (got = read(fds[0], out + n, sizeof out - 1 - n)) > 0;) n += (size_t)got;
+    for (ssize_t got; (got = read(fds[0], out + n, sizeof out - 1 - n)) > 0;)
+        n += (size_t)got;
     close(fds[0]);
     waitpid(pid, NULL, 0);
     int lines = 0;
-    for (const char *p = out; (p = strchr(p, '\n')); p++) lines++;
+    for (const char *p = out; (p = strchr(p, '\n')); p++)
+        lines++;
     return lines;
 }
 
@@ -532,6 +564,7 @@ static void no_descriptor_is_inherited_by_a_child(void) {
 
 int main(void) {
     RUN(every_kind_of_address_is_served);
+    RUN(an_ipv6_client_has_its_name);
     RUN(an_ipv4_client_of_an_ipv6_listener_keeps_its_name);
     RUN(a_port_in_use_is_reported_and_nothing_is_left_of_it);
     RUN(two_servers_share_a_port_with_reuseport);

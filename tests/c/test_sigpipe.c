@@ -1,5 +1,6 @@
-/* SIGPIPE never reaches the host, whichever call meets a peer that has gone, and one that the host has pending stays.
- * The test counts the signals; sendfile below stands for the kernel's where a race would be needed. */
+/* SIGPIPE never reaches the host, whichever call meets a peer that has gone, and one that the host
+ * has pending stays. The test counts the signals; sendfile below stands for the kernel's where a
+ * race would be needed. */
 #include "client.h"
 
 #include <signal.h>
@@ -9,7 +10,8 @@
 #include "outq.h"
 
 static volatile sig_atomic_t pipes;
-static bool partial; /* the next sendfile sends a part and raises SIGPIPE, as one whose peer goes in the middle does */
+static bool partial; /* the next sendfile sends a part and raises SIGPIPE, as one whose peer goes in
+                        the middle does */
 
 static void on_pipe(int sig) {
     (void)sig;
@@ -65,8 +67,10 @@ static void a_peer_that_leaves_in_mid_response_raises_nothing(void) {
         fix_init(&f);
         f.on_request = i & 1 ? send_file : send_memory;
         REQUIRE(fix_open(&f) == MH_OK);
-        if (i & 2) peer_tcp(&p, &f, 0);
-        else peer_unix(&p, &f);
+        if (i & 2)
+            peer_tcp(&p, &f, 0);
+        else
+            peer_unix(&p, &f);
         peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         UNTIL(&f, peer_pull_some(&p, 100) > 0);
         peer_close(&p);
@@ -89,8 +93,10 @@ static enum mh__outq_result send_to_nobody(bool file, bool ignored, bool half) {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0) abort();
     if (!half) close(fds[1]);
     partial = half;
-    if (file) mh__outq_file(&env, &q, file_of(100), 0, 100, true);
-    else mh__outq_copy(&env, &q, "x", 1);
+    if (file)
+        mh__outq_file(&env, &q, file_of(100), 0, 100, true);
+    else
+        mh__outq_copy(&env, &q, "x", 1);
     enum mh__outq_result result = mh__outq_send(&env, &q, fds[0], 1000);
     mh__outq_clear(&env, &q);
     mh__outq_env_clear(&env);

@@ -1,10 +1,10 @@
-/* Row 31 of docs/http.md, each deadline met to the millisecond: the clock is the test's own, so that a minute takes no
- * time and no result depends on the machine's. */
+/* Row 31 of docs/http.md, each deadline met to the millisecond: the clock is the test's own, so
+ * that a minute takes no time and no result depends on the machine's. */
 #include "clock.h"
 
 #include "client.h"
 
-#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
 
 static void begin(fix *f, peer *p) {
@@ -34,7 +34,7 @@ static void pass(fix *f, uint64_t ms) {
 
 static bool is_open(peer *p) { return !peer_over(p); }
 
-/* ---- heads and keep-alive ----------------------------------------------------------------------- */
+/* ---- heads and keep-alive -------------------------------------------------------------------- */
 
 static void a_connection_that_says_nothing_is_closed_silently(void) {
     fix f;
@@ -78,6 +78,19 @@ static void a_head_whose_last_bytes_wait_at_its_deadline_is_served(void) {
     clock_pass_ms(10000);
     peer_send(&f, &p, &GET[10]); /* may step */
     CHECK_ANSWER(&f, &p, 200, "hello");
+    finish(&f, &p);
+}
+
+static void a_head_still_in_pieces_at_its_deadline_is_late(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    open_pair(&f, &p);
+    peer_send_n(&f, &p, GET, 10);
+    settle(&f);
+    clock_pass_ms(10000);
+    REQUIRE(send(p.fd, &GET[10], 1, 0) == 1);
+    CHECK_ANSWER(&f, &p, 408, "Request Timeout\n");
     finish(&f, &p);
 }
 
@@ -131,7 +144,7 @@ static void keepalive_zero_closes_after_each_answer(void) {
     finish(&f, &p);
 }
 
-/* ---- the host's own time ------------------------------------------------------------------------ */
+/* ---- the host's own time --------------------------------------------------------------------- */
 
 static void a_parked_request_has_no_deadline(void) {
     fix f;
@@ -182,7 +195,7 @@ static void a_host_that_does_not_read_is_not_the_clients_fault(void) {
     finish(&f, &p);
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 static void drink(fix *f, mh_req *req) {
     int got;
@@ -236,11 +249,14 @@ static bool trickle(unsigned bytes, bool chunked) {
     f.on_request = f.on_readable = drink;
     open_pair(&f, &p);
     memset(zeros, '0', sizeof zeros);
-    peer_send(&f, &p, chunked ? "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" : POST);
+    peer_send(&f, &p,
+              chunked ? "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" : POST);
     settle(&f);
     for (int i = 0; i < 60; i++) {
-        if (chunked) snprintf(part, sizeof part, "%x\r\n%.*s\r\n", bytes, (int)bytes, zeros);
-        else snprintf(part, sizeof part, "%.*s", (int)bytes, zeros);
+        if (chunked)
+            snprintf(part, sizeof part, "%x\r\n%.*s\r\n", bytes, (int)bytes, zeros);
+        else
+            snprintf(part, sizeof part, "%.*s", (int)bytes, zeros);
         peer_send(&f, &p, part);
         settle(&f);
         pass(&f, 1000);
@@ -273,7 +289,7 @@ static void an_answered_request_whose_body_never_comes_is_done(void) {
     finish(&f, &p);
 }
 
-/* ---- responses ---------------------------------------------------------------------------------- */
+/* ---- responses ------------------------------------------------------------------------------- */
 
 static void send_much(fix *f, mh_req *req) {
     static char big[8 << 20];
@@ -301,14 +317,42 @@ static void a_reader_that_takes_nothing_times_out(void) {
     }
 }
 
-/* The reader takes `bytes` each second for up to a minute. Whether the response lived. */
-static bool sip(size_t bytes, uint32_t step_write) {
+static void answer_much(fix *f, mh_req *req) {
+    send_much(f, req);
+    CHECK_INT(mh_res_end(req), MH_OK);
+}
+
+static void a_connection_is_not_idle_while_its_answer_is_being_read(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.on_request = answer_much;
+    f.cfg.high_water = 1 << 23; /* the next request may come before this answer has left */
+    open_pair(&f, &p);
+    peer_send(&f, &p, GET);
+    settle(&f);
+    for (int i = 0; i < 40; i++) {
+        pass(&f, 1000);
+        peer_pull_some(&p, 100000);
+        CHECK(!p.eof && !p.reset);
+    }
+    UNTIL(&f, peer_pull(&p) && f.finished == 1);
+    CHECK_INT(f.why, MH_FINISH_DONE);
+    pass(&f, 4999);
+    CHECK(is_open(&p));
+    finish(&f, &p);
+}
+
+/* The reader takes `bytes` each second for up to a minute, the rule being min a second. Whether the
+ * response lived. */
+static bool sip_by(void (*open)(fix *f, peer *p), size_t bytes, uint32_t step_write, uint32_t min) {
     fix f;
     peer p;
     begin(&f, &p);
     f.on_request = send_much;
     f.cfg.step_write = step_write;
-    open_pair(&f, &p);
+    f.cfg.min_rate = min;
+    open(&f, &p);
     peer_send(&f, &p, GET);
     settle(&f);
     for (int i = 0; i < 60 && f.finished == 0; i++) {
@@ -323,13 +367,33 @@ static bool sip(size_t bytes, uint32_t step_write) {
     return lived;
 }
 
-/* A unix socket takes more only when a good part of what it held was read: far from the limit, both. */
+static bool sip(size_t bytes, uint32_t step_write, uint32_t min) {
+    return sip_by(open_pair, bytes, step_write, min);
+}
+
+static void open_tcp(fix *f, peer *p) {
+    if (fix_open(f) < 0) abort();
+    peer_tcp(p, f, 0);
+    settle(f);
+}
+
+/* TCP holds megabytes for a reader: our kernel tells of room when a third of its part is free, the
+ * reader's tells ours when it has a sixteenth. */
+static void a_fair_reader_may_be_far_behind_the_kernel(void) {
+    CHECK(sip_by(open_tcp, 100000, 262144, 240));
+    CHECK(!sip_by(open_tcp, 100000, 262144, 1000000));
+}
+
+/* A unix socket takes more only when a good part of what it held was read: far from the limit,
+ * both. */
 static void a_response_is_cut_for_a_slow_reader_and_not_for_a_fast_one(void) {
-    CHECK(sip(100000, 262144));
-    CHECK(sip(100000, 1000)); /* each flush ends at its budget */
-    CHECK(sip(100000, 1));
-    CHECK(!sip(1, 262144));
-    CHECK(!sip(1, 1000));
+    CHECK(sip(100000, 262144, 240));
+    CHECK(sip(100000, 1000, 240)); /* each flush ends at its budget */
+    CHECK(sip(100000, 10, 240));
+    CHECK(!sip(1, 262144, 240));
+    CHECK(!sip(1, 1000, 240));
+    CHECK(!sip(100000, 262144, 1000000));
+    CHECK(!sip(100000, 1000, 1000000));
 }
 
 static void write_a_little(fix *f, mh_req *req) {
@@ -358,7 +422,7 @@ static void a_slow_host_is_not_the_readers_fault(void) {
     finish(&f, &p);
 }
 
-/* ---- lingering ---------------------------------------------------------------------------------- */
+/* ---- lingering ------------------------------------------------------------------------------- */
 
 static void a_refused_peer_that_goes_on_sending_is_drained_for_two_seconds(void) {
     fix f;
@@ -386,7 +450,8 @@ static void a_refused_peer_is_drained_of_a_bounded_amount(void) {
     open_pair(&f, &p);
     peer_send(&f, &p, "NONSENSE\n");
     CHECK_ANSWER(&f, &p, 400, "Bad Request\n");
-    for (int i = 0; i < 5; i++) peer_send_n(&f, &p, zeros, sizeof zeros);
+    for (int i = 0; i < 5; i++)
+        peer_send_n(&f, &p, zeros, sizeof zeros);
     settle(&f);
     CHECK_INT(mh_server_connections(f.srv), 1);
     peer_send_n(&f, &p, zeros, 1);
@@ -411,6 +476,7 @@ int main(void) {
     RUN(a_connection_that_says_nothing_is_closed_silently);
     RUN(a_head_is_due_ten_seconds_from_its_first_byte_however_it_trickles);
     RUN(a_head_whose_last_bytes_wait_at_its_deadline_is_served);
+    RUN(a_head_still_in_pieces_at_its_deadline_is_late);
     RUN(the_second_head_has_a_deadline_of_its_own);
     RUN(an_idle_connection_is_closed_silently_after_keepalive);
     RUN(keepalive_zero_closes_after_each_answer);
@@ -422,6 +488,8 @@ int main(void) {
     RUN(an_answered_request_whose_body_never_comes_is_done);
     RUN(a_reader_that_takes_nothing_times_out);
     RUN(a_response_is_cut_for_a_slow_reader_and_not_for_a_fast_one);
+    RUN(a_fair_reader_may_be_far_behind_the_kernel);
+    RUN(a_connection_is_not_idle_while_its_answer_is_being_read);
     RUN(a_slow_host_is_not_the_readers_fault);
     RUN(a_refused_peer_that_goes_on_sending_is_drained_for_two_seconds);
     RUN(a_refused_peer_is_drained_of_a_bounded_amount);

@@ -1,0 +1,119 @@
+/* A connection's output: from the queue to the socket, exchanges finished when their last byte has left, and a peer
+ * that doesn't take it given up. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include "conn.h"
+
+void mh__conn_written(mh__conn *c) {
+    /* While the socket is full, EPOLLOUT brings the flush. */
+    if (!(c->events & EPOLLOUT)) mh__loop_flush_task(c->srv->loop, &c->flush);
+}
+
+/* Takes the first unfinished exchange off the list and tells the host. */
+static void finish_first(mh__conn *c, int why) {
+    mh_req *req = c->first;
+    c->first = req->next;
+    if (!c->first) c->tail = NULL;
+    if (req == c->current) c->current = NULL;
+    if (req == c->dropping) c->dropping = NULL;
+    req->sent = mh_res_sent(req);
+    req->conn = NULL;
+    mh__req_finish(req, why);
+}
+
+static void finish_sent(mh__conn *c) {
+    while (c->first && c->first->res == MH__RES_ENDED && c->first != c->dropping &&
+           c->out.sent >= c->first->end_at) {
+        finish_first(c, MH_FINISH_DONE);
+    }
+}
+
+/* Counts what the peer's side has taken since the last look, and says whether that was anything. What our kernel has
+ * taken says little of TCP: it may be megabytes ahead, and then silent for long while a fair reader catches up. A unix
+ * socket holds little, and counts in memory, not in bytes. */
+static bool peer_took_some(mh__conn *c) {
+    int unsent = 0;
+    if (c->peer.family != AF_UNIX && (ioctl(c->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0)) unsent = 0;
+    uint64_t taken = c->out.sent - (uint64_t)unsent, before = c->out_taken;
+    if (taken <= before) return false;
+    c->out_taken = taken;
+    mh__rate_count(&c->out_rate, taken - before);
+    return true;
+}
+
+/* The socket is full: wait, but not for ever. False if the peer is too slow. */
+static bool await_output(mh__conn *c) {
+    mh_server *srv = c->srv;
+    uint64_t now = mh_loop_now(srv->loop);
+    bool waited = (c->events & EPOLLOUT) != 0, took = peer_took_some(c);
+    mh__rate_wait(&c->out_rate, &srv->rate, now);
+    if (!mh__rate_pass(&c->out_rate, &srv->rate, now)) return false;
+    if (took || !waited)
+        mh__timer_arm(srv->loop, &c->out_timer,
+                      c->out_rate.judged ? srv->cls.write : srv->cls.write_first);
+    mh__conn_want(c, EPOLLOUT, 0);
+    return true;
+}
+
+static void output_done(mh__conn *c) {
+    mh__timer_stop(&c->out_timer);
+    mh__rate_pause(&c->out_rate, mh_loop_now(c->srv->loop));
+    mh__conn_want(c, 0, EPOLLOUT);
+    if (c->state == MH__CONN_FLUSH && c->last && !c->dropping) {
+        mh__conn_end(c);
+    } else if (c->state == MH__CONN_IDLE) {
+        mh__conn_set_state(c, MH__CONN_IDLE); /* it is idle from now, not from when a slow host had queued the answer */
+    }
+}
+
+void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
+    mh__conn *c = MH__CONN_OF(task, flush);
+    mh_server *srv = c->srv;
+    if (c->doomed) return; /* its run task is queued */
+    c->out.last = c->state == MH__CONN_FLUSH && c->last && !c->dropping;
+    enum mh__outq_result result =
+        c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write) : MH__OUTQ_EMPTY;
+    if (result == MH__OUTQ_GONE || result == MH__OUTQ_FILE) {
+        c->reset = true;
+        mh__conn_close(c, result == MH__OUTQ_GONE ? MH_FINISH_PEER_CLOSED : MH_FINISH_ABORTED);
+        return;
+    }
+    finish_sent(c);
+    mh_req *req = c->current;
+    if (req && req->full && mh__outq_pending(&c->out) <= srv->cfg.low_water && !c->doomed) {
+        req->full = false;
+        if (srv->on.on_writable) srv->on.on_writable(req, srv->on.user);
+    }
+    if (c->doomed) return;
+    if (c->state == MH__CONN_FLUSH && !c->last && mh__outq_pending(&c->out) < srv->cfg.high_water)
+        mh__loop_run_task(loop, &c->run);
+    /* A callback has written more: it leaves in a coming step, and nothing ends before that. */
+    if (result == MH__OUTQ_EMPTY && c->out.head) result = MH__OUTQ_BUDGET;
+    switch (result) {
+    case MH__OUTQ_AGAIN:
+        if (!await_output(c)) {
+            c->reset = true;
+            mh__conn_close(c, MH_FINISH_TIMEOUT);
+        }
+        break;
+    case MH__OUTQ_BUDGET:
+        mh__timer_stop(&c->out_timer);
+        mh__conn_want(c, 0, EPOLLOUT);
+        mh__loop_run_task(loop, &c->run);
+        break;
+    default: output_done(c); break;
+    }
+}
+
+
+void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
+    mh__conn *c = MH__CONN_OF(timer, out_timer);
+    if (c->doomed) return; /* its run task closes it */
+    if (peer_took_some(c) && await_output(c)) { /* the kernel's store is not used up yet */
+        mh__timer_arm(loop, timer, c->srv->cls.write);
+        return;
+    }
+    c->reset = true;
+    mh__conn_close(c, MH_FINISH_TIMEOUT);
+}
