@@ -6,16 +6,17 @@
  *    mh_loop_wakeup may be called from other threads (both are safe in a signal handler's thread,
  *    mh_loop_wakeup in a signal handler too). Several loops, one per thread, are fine.
  *  - Callbacks run only inside mh_loop_step, mh_loop_run, mh_loop_flush, mh_loop_flush_due,
- *    mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback every
- *    function of this header may be called but those six and mh_loop_new's own loop's mh_loop_free.
+ *    mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback
+ * every function of this header may be called but those six and mh_loop_new's own loop's
+ * mh_loop_free.
  *  - Results are int: >= 0 is success, negative is an MH_E* code below, never a raw errno.
  *    A call that fails has changed nothing, unless its comment says otherwise.
  *  - Views (mh_str) are not terminated and belong to the library. Those of a request stay valid
  *    until its on_finish has returned.
- *  - Fork. A loop works only in the process that made it: mh_loop_run and mh_loop_step answer MH_EFORK
- *    elsewhere, and mh_loop_free closes the child's copies without disturbing the parent.
- *  - The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does not
- *    reach the host; every descriptor it makes is close-on-exec.
+ *  - Fork. A loop works only in the process that made it: mh_loop_run and mh_loop_step answer
+ * MH_EFORK elsewhere, and mh_loop_free closes the child's copies without disturbing the parent.
+ *  - The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does
+ * not reach the host; every descriptor it makes is close-on-exec.
  *
  * "RFC" without more means RFC 9112. Times are milliseconds of CLOCK_MONOTONIC unless a name says
  * otherwise; sizes are bytes.
@@ -38,24 +39,25 @@
 extern "C" {
 #endif
 
-/* ---- errors ------------------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 enum {
     MH_OK = 0,
-    MH_FULL = 1,         /* accepted, and the output queue is at its high-water mark: wait for on_writable */
-    MH_EAGAIN = -1001,   /* nothing now; the matching callback will tell when there is */
-    MH_EOS = -1002,      /* the request body has been read to its end */
-    MH_EINVAL = -1003,   /* an argument is out of its range or malformed */
-    MH_ESTATE = -1004,   /* the object's state does not allow this call */
-    MH_ECLOSED = -1005,  /* the peer or the connection has gone */
-    MH_ENOMEM = -1006,   /* the allocator returned NULL */
-    MH_EBODY = -1007,    /* the request body is malformed or ended early (RFC 8) */
-    MH_ETOOBIG = -1008,  /* the request body is over max_body */
-    MH_EFORK = -1009,    /* the loop was made by another process */
-    MH_EINTR = -1010,    /* a signal interrupted the wait; call again when it has been dealt with */
-    MH_ESYS = -1011,     /* a system call failed: see mh_loop_errno */
-    MH_ENOENT = -1012,   /* there is no such watch or timer */
-    MH_ERANGE = -1013    /* not the declared Content-Length: a surplus was dropped, or the end came early */
+    MH_FULL =
+        1, /* accepted, and the output queue is at its high-water mark: wait for on_writable */
+    MH_EAGAIN = -1001,  /* nothing now; the matching callback will tell when there is */
+    MH_EOS = -1002,     /* the request body has been read to its end */
+    MH_EINVAL = -1003,  /* an argument is out of its range or malformed */
+    MH_ESTATE = -1004,  /* the object's state does not allow this call */
+    MH_ECLOSED = -1005, /* the peer or the connection has gone */
+    MH_ENOMEM = -1006,  /* the allocator returned NULL */
+    MH_EBODY = -1007,   /* the request body is malformed or ended early (RFC 8) */
+    MH_ETOOBIG = -1008, /* the request body is over max_body */
+    MH_EFORK = -1009,   /* the loop was made by another process */
+    MH_EINTR = -1010,   /* a signal interrupted the wait; call again when it has been dealt with */
+    MH_ESYS = -1011,    /* a system call failed: see mh_loop_errno */
+    MH_ENOENT = -1012,  /* there is no such watch or timer */
+    MH_ERANGE = -1013   /* not the declared Content-Length: surplus dropped, or an early end */
 };
 
 /* A short English name of any code above; never NULL, statically allocated. */
@@ -74,18 +76,18 @@ typedef struct mh_loop mh_loop;     /* descriptors, timers, posts */
 typedef struct mh_server mh_server; /* listeners and connections that share handlers and limits */
 typedef struct mh_req mh_req;       /* one exchange: a request and its response */
 
-/* ---- the loop ---------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 typedef struct mh_loop_config {
     size_t size; /* sizeof(mh_loop_config), set by mh_loop_config_init */
-    /* The allocator: realloc's contract, and n == 0 frees and returns NULL. NULL means the C library's.
-     * Called in the loop's thread, and by mh_loop_post in the caller's: where other threads post it
-     * must be thread-safe. */
+    /* The allocator: realloc's contract, and n == 0 frees and returns NULL. NULL means the C
+     * library's. Called in the loop's thread, and by mh_loop_post in the caller's: where other
+     * threads post it must be thread-safe. */
     void *(*alloc)(void *p, size_t n, void *user);
     void *alloc_user;
-    uint32_t initial_fds;  /* first size of the descriptor table, which grows; 1024 */
-    uint32_t max_events;   /* readiness events taken a step: small keeps its data in the CPU cache; 32 */
-    int sigpipe_ignored;   /* non-zero: the host ignores SIGPIPE, so sendfile need not block it; 0 */
+    uint32_t initial_fds; /* first size of the descriptor table, which grows; 1024 */
+    uint32_t max_events;  /* readiness events taken a step; few keep to the CPU's cache; 32 */
+    int sigpipe_ignored;  /* non-zero: the host ignores SIGPIPE, so sendfile need not block it; 0 */
 } mh_loop_config;
 
 /* Sets every field to its default. */
@@ -96,7 +98,8 @@ MH_API void mh_loop_config_init(mh_loop_config *cfg);
 MH_API int mh_loop_new(mh_loop **out, const mh_loop_config *cfg);
 
 /* Frees the loop and its servers: every open exchange gets its on_finish(MH_FINISH_ABORTED) first.
- * Watched descriptors stay open; they are the host's. Posts not yet run are dropped. NULL is ignored. */
+ * Watched descriptors stay open; they are the host's. Posts not yet run are dropped. NULL is
+ * ignored. */
 MH_API void mh_loop_free(mh_loop *loop);
 
 /* Steps until mh_loop_stop: 0, or the first error of a step (MH_EINTR included: call it again). */
@@ -111,23 +114,24 @@ MH_API int mh_loop_step(mh_loop *loop, int timeout_ms);
 /* Makes mh_loop_run return after the step under way; kept if no run is under way. */
 MH_API void mh_loop_stop(mh_loop *loop);
 
-/* Sends now what has been written so far, as far as the sockets take it. For hosts that answer outside
- * callbacks; a step does it anyway. May call on_finish and on_writable. Errors: MH_ESTATE, MH_EFORK. */
+/* Sends now what has been written so far, as far as the sockets take it. For hosts that answer
+ * outside callbacks; a step does it anyway. May call on_finish and on_writable. Errors: MH_ESTATE,
+ * MH_EFORK. */
 MH_API int mh_loop_flush(mh_loop *loop);
 
-/* To be called between two pieces of a host's own work: mh_loop_flush if the piece since the last call
- * took over 50 us or the oldest finished answer has waited over 200 us, else nothing. Costs a clock read.
- * Errors as mh_loop_flush. */
+/* To be called between two pieces of a host's own work: mh_loop_flush if the piece since the last
+ * call took over 50 us or the oldest finished answer has waited over 200 us, else nothing. Costs a
+ * clock read. Errors as mh_loop_flush. */
 MH_API int mh_loop_flush_due(mh_loop *loop);
 
-/* One descriptor for the whole loop, for hosts that have an event loop of their own: poll it for input
- * (level-triggered) and call mh_loop_step(loop, 0) when it is readable. Owned by the loop. It is
- * readable whenever a step would do anything, timers included; that bookkeeping starts with the first
- * call. Errors: MH_ESYS, MH_ENOMEM, MH_EFORK. */
+/* One descriptor for the whole loop, for hosts that have an event loop of their own: poll it for
+ * input (level-triggered) and call mh_loop_step(loop, 0) when it is readable. Owned by the loop. It
+ * is readable whenever a step would do anything, timers included; that bookkeeping starts with the
+ * first call. Errors: MH_ESYS, MH_ENOMEM, MH_EFORK. */
 MH_API int mh_loop_fd(mh_loop *loop);
 
-/* Milliseconds of CLOCK_MONOTONIC as last read: when the step's wait ended, and since by calls that say so and
- * after long callbacks. Never goes back. */
+/* Milliseconds of CLOCK_MONOTONIC as last read: when the step's wait ended, and since by calls that
+ * say so and after long callbacks. Never goes back. */
 MH_API uint64_t mh_loop_now(const mh_loop *loop);
 
 /* errno of the last system call that made a function of this loop return MH_ESYS. */
@@ -137,10 +141,11 @@ enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 /* error or hangup; always report
 
 typedef void (*mh_watch_cb)(mh_loop *loop, int fd, unsigned events, void *user);
 
-/* Calls cb in every step in which fd is ready for one of events (MH_READ | MH_WRITE; level-triggered).
- * A second call for the same fd replaces events, cb and user. The fd stays the host's, who must
- * mh_loop_unwatch it before closing it. Errors: MH_EINVAL, MH_ENOMEM, MH_ESTATE (an fd of the
- * library's own), MH_ESYS (not open, or epoll refused it: a regular file is EPERM), MH_EFORK. */
+/* Calls cb in every step in which fd is ready for one of events (MH_READ | MH_WRITE;
+ * level-triggered). A second call for the same fd replaces events, cb and user. The fd stays the
+ * host's, who must mh_loop_unwatch it before closing it. Errors: MH_EINVAL, MH_ENOMEM, MH_ESTATE
+ * (an fd of the library's own), MH_ESYS (not open, or epoll refused it: a regular file is EPERM),
+ * MH_EFORK. */
 MH_API int mh_loop_watch(mh_loop *loop, int fd, unsigned events, mh_watch_cb cb, void *user);
 
 /* Ends a watch; cb is not called again, not even for events already taken. Errors: MH_ENOENT. */
@@ -148,9 +153,10 @@ MH_API int mh_loop_unwatch(mh_loop *loop, int fd);
 
 typedef void (*mh_timer_cb)(mh_loop *loop, void *user);
 
-/* Calls cb once, ms milliseconds from now (mh_loop_now is refreshed first; 0: in the next step). Equal
- * deadlines run in the order of their making. *id (may be NULL) names it for mh_loop_cancel; it is never 0.
- * Never early. Errors: MH_ENOMEM, MH_EINVAL (no cb, or a deadline beyond 64 bits). */
+/* Calls cb once, ms milliseconds from now (mh_loop_now is refreshed first; 0: in the next step).
+ * Equal deadlines run in the order of their making. *id (may be NULL) names it for mh_loop_cancel;
+ * it is never 0. Never early. Errors: MH_ENOMEM, MH_EINVAL (no cb, or a deadline beyond 64 bits).
+ */
 MH_API int mh_loop_timer(mh_loop *loop, uint64_t ms, mh_timer_cb cb, void *user, uint64_t *id);
 
 /* Cancels a timer that has not run. Errors: MH_ENOENT (ran already, cancelled, or never was). */
@@ -166,28 +172,30 @@ MH_API int mh_loop_post(mh_loop *loop, mh_post_cb cb, void *user);
  * Errors: MH_EFORK. */
 MH_API int mh_loop_wakeup(mh_loop *loop);
 
-/* ---- the server -------------------------------------------------------------------------------- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
 /* Why an exchange ended; the argument of on_finish. */
 enum {
     MH_FINISH_DONE = 0,        /* the whole response was handed to the kernel */
     MH_FINISH_PEER_CLOSED = 1, /* the peer reset or closed the connection before that */
     MH_FINISH_TIMEOUT = 2,     /* the peer was too slow, reading or writing */
-    MH_FINISH_ABORTED = 3,     /* mh_req_abort, a short response, a failing file, no memory, or freeing */
+    MH_FINISH_ABORTED = 3,     /* mh_req_abort, short response, failing file, no memory, freeing */
     MH_FINISH_UPGRADED = 4     /* mh_req_upgrade took the socket */
 };
 
 /* Callbacks of a server, each with the host's user last. Only on_request is required. */
 typedef struct mh_handlers {
     size_t size; /* sizeof(mh_handlers), set by mh_handlers_init */
-    /* A request head has been parsed and accepted; its body may still be coming. Answer now or later. */
+    /* A request head has been parsed and accepted; its body may still be coming. Answer now or
+     * later. */
     void (*on_request)(mh_req *req, void *user);
     /* mh_req_read said MH_EAGAIN; now it would say something else. */
     void (*on_readable)(mh_req *req, void *user);
     /* Output was at its high-water mark (MH_FULL) and has fallen below the low one. */
     void (*on_writable)(mh_req *req, void *user);
-    /* The peer sent FIN while its answer is owed: it closed, or half-closed and waits (RFC 9.6); TCP can't
-     * tell before something is written. Called at most once an exchange. Without a handler the exchange goes on. */
+    /* The peer sent FIN while its answer is owed: it closed, or half-closed and waits (RFC 9.6);
+     * TCP can't tell before something is written. Called at most once an exchange. Without a
+     * handler the exchange goes on. */
     void (*on_hangup)(mh_req *req, void *user);
     /* Exactly once and last; why is MH_FINISH_*. Free here what you keep for the request. */
     void (*on_finish)(mh_req *req, int why, void *user);
@@ -198,30 +206,30 @@ MH_API void mh_handlers_init(mh_handlers *h);
 
 /* Limits of a server. Row numbers are those of docs/http.md. */
 typedef struct mh_config {
-    size_t size;                  /* sizeof(mh_config), set by mh_config_init */
-    uint32_t max_connections;     /* accepting pauses at this many; 100000 */
-    uint32_t max_request_line;    /* bytes, without CRLF; longer is 414; 8192 */
-    uint32_t max_head;            /* bytes of request line and fields together; larger is 431; 32768 */
-    uint32_t max_fields;          /* field lines; more is 431; 100 */
-    uint64_t max_body;            /* bytes; larger is 413; 16 MiB */
-    uint32_t head_timeout;        /* ms from a head's first byte to its last; then 408; 10000 */
-    uint32_t body_timeout;        /* ms without a byte of the body; 30000 */
-    uint32_t write_timeout;       /* ms without the peer taking a byte of the response; 60000 */
-    uint32_t keepalive_timeout;   /* ms an idle connection is kept, then closed silently; 0: never kept; 5000 */
-    uint32_t min_rate;            /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
-    uint32_t rate_window;         /* ms; 10000 */
-    uint32_t rate_grace;          /* ms before the first window; 5000 */
-    uint32_t linger_timeout;      /* ms a closing connection is drained so that its peer can read; 2000 */
-    uint32_t linger_max;          /* bytes drained, also of a body that nobody read; 1 MiB */
-    uint32_t high_water;          /* bytes of output at which a write says MH_FULL; 65536 */
-    uint32_t low_water;           /* bytes at which on_writable follows; 16384 */
-    uint32_t step_read;           /* bytes read from a connection per step; 262144 */
-    uint32_t step_write;          /* bytes sent to a connection per step; 262144 */
-    uint32_t step_requests;       /* pipelined requests taken from a connection per step; 16 */
-    uint32_t accept_batch;        /* connections accepted per listener and step; 64 */
-    uint32_t accept_pause;        /* ms without accepting after EMFILE, ENFILE, ENOBUFS or ENOMEM; 100 */
-    int accept_connect;           /* non-zero: CONNECT and authority-form reach the host (row 24); 0 */
-    const char *server_name;      /* value of the Server field, copied; "" sends none; "meinheld/VERSION" */
+    size_t size;               /* sizeof(mh_config), set by mh_config_init */
+    uint32_t max_connections;  /* accepting pauses at this many; 100000 */
+    uint32_t max_request_line; /* bytes, without CRLF; longer is 414; 8192 */
+    uint32_t max_head;         /* bytes of request line and fields together; larger is 431; 32768 */
+    uint32_t max_fields;       /* field lines; more is 431; 100 */
+    uint64_t max_body;         /* bytes; larger is 413; 16 MiB */
+    uint32_t head_timeout;     /* ms from a head's first byte to its last; then 408; 10000 */
+    uint32_t body_timeout;     /* ms without a byte of the body; 30000 */
+    uint32_t write_timeout;    /* ms without the peer taking a byte of the response; 60000 */
+    uint32_t keepalive_timeout; /* ms an idle connection is kept; 0: never kept; 5000 */
+    uint32_t min_rate;       /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
+    uint32_t rate_window;    /* ms; 10000 */
+    uint32_t rate_grace;     /* ms before the first window; 5000 */
+    uint32_t linger_timeout; /* ms a closing connection is drained, for its peer to read; 2000 */
+    uint32_t linger_max;     /* bytes drained, also of a body that nobody read; 1 MiB */
+    uint32_t high_water;     /* bytes of output at which a write says MH_FULL; 65536 */
+    uint32_t low_water;      /* bytes at which on_writable follows; 16384 */
+    uint32_t step_read;      /* bytes read from a connection per step; 262144 */
+    uint32_t step_write;     /* bytes sent to a connection per step; 262144 */
+    uint32_t step_requests;  /* pipelined requests taken from a connection per step; 16 */
+    uint32_t accept_batch;   /* connections accepted per listener and step; 64 */
+    uint32_t accept_pause;   /* ms without accepting after EMFILE, ENFILE, ENOBUFS or ENOMEM; 100 */
+    int accept_connect;      /* non-zero: CONNECT and authority-form reach the host (row 24); 0 */
+    const char *server_name; /* the Server field, copied; "" sends none; "meinheld/VERSION" */
 } mh_config;
 
 MH_API void mh_config_init(mh_config *cfg);
@@ -231,22 +239,23 @@ MH_API void mh_config_init(mh_config *cfg);
 MH_API int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
                          const mh_config *cfg);
 
-/* Closes its listeners and connections; every open exchange gets on_finish(MH_FINISH_ABORTED). NULL is
- * ignored. Errors: MH_ESTATE (inside a callback: use mh_server_drain there). */
+/* Closes its listeners and connections; every open exchange gets on_finish(MH_FINISH_ABORTED). NULL
+ * is ignored. Errors: MH_ESTATE (inside a callback: use mh_server_drain there). */
 MH_API int mh_server_free(mh_server *srv);
 
-/* Listens on host (name or number, IPv4 or IPv6; NULL or "" is every address) and port (0: the kernel
- * chooses), on each address that host stands for, with SO_REUSEADDR and, with MH_LISTEN_REUSEPORT,
- * SO_REUSEPORT. The IPv6 wildcard takes IPv4 too where the kernel allows it. backlog <= 0 means SOMAXCONN.
- * Errors: MH_EINVAL (host can't be resolved), MH_ESYS (mh_loop_errno: EADDRINUSE, EACCES...), MH_ENOMEM. */
+/* Listens on host (name or number, IPv4 or IPv6; NULL or "" is every address) and port (0: the
+ * kernel chooses), on each address that host stands for, with SO_REUSEADDR and, with
+ * MH_LISTEN_REUSEPORT, SO_REUSEPORT. The IPv6 wildcard takes IPv4 too where the kernel allows it.
+ * backlog <= 0 means SOMAXCONN. Errors: MH_EINVAL (host can't be resolved), MH_ESYS (mh_loop_errno:
+ * EADDRINUSE, EACCES...), MH_ENOMEM. */
 MH_API int mh_server_listen_tcp(mh_server *srv, const char *host, uint16_t port, int backlog,
                                 unsigned flags);
 enum { MH_LISTEN_REUSEPORT = 1 };
 
-/* Listens on a unix socket at path, replacing a stale one (nobody answers there), with permission bits
- * mode. The path is unlinked when the server is freed by the process that bound it.
- * Errors: as above; a path that is too long is MH_EINVAL; another live server or another kind of file
- * there is MH_ESYS with EADDRINUSE. */
+/* Listens on a unix socket at path, replacing a stale one (nobody answers there), with permission
+ * bits mode. The path is unlinked when the server is freed by the process that bound it. Errors: as
+ * above; a path that is too long is MH_EINVAL; another live server or another kind of file there is
+ * MH_ESYS with EADDRINUSE. */
 MH_API int mh_server_listen_unix(mh_server *srv, const char *path, unsigned mode, int backlog);
 
 /* Adopts a listening stream socket; it is made non-blocking. own: close it when done.
@@ -256,22 +265,24 @@ MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
 /* The port of listener number i (in order of listening), 0 for a unix socket. Errors: MH_EINVAL. */
 MH_API int mh_server_port(const mh_server *srv, unsigned i);
 
-/* Stops accepting for good, closes idle connections, and the others when their exchange has ended (their
- * responses say close). When the last is gone, done(srv, user) is called once, if not NULL. Exchanges
- * still open after timeout_ms are aborted; 0 means no limit. Errors: MH_ESTATE (draining already). */
+/* Stops accepting for good, closes idle connections, and the others when their exchange has ended
+ * (their responses say close). When the last is gone, done(srv, user) is called once, if not NULL.
+ * Exchanges still open after timeout_ms are aborted; 0 means no limit. Errors: MH_ESTATE (draining
+ * already). */
 MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
                            void *user);
 
 /* Connections open now. */
 MH_API uint32_t mh_server_connections(const mh_server *srv);
 
-/* ---- the request ------------------------------------------------------------------------------- */
+/* ---- the request ----------------------------------------------------------------------------- */
 
 /* As sent, case kept (RFC 9110 9.1). */
 MH_API mh_str mh_req_method(const mh_req *req);
 /* The request-target, raw (RFC 3.2). */
 MH_API mh_str mh_req_target(const mh_req *req);
-/* The target's path, still percent-encoded, "/" if an absolute-form has none, "*" for OPTIONS *, empty for CONNECT. */
+/* The target's path, still percent-encoded, "/" if an absolute-form has none, "*" for OPTIONS *,
+ * empty for CONNECT. */
 MH_API mh_str mh_req_path(const mh_req *req);
 /* What follows the first '?', byte for byte; p is NULL if there is no '?'. */
 MH_API mh_str mh_req_query(const mh_req *req);
@@ -296,8 +307,9 @@ MH_API int64_t mh_req_length(const mh_req *req);
 /* Non-zero if the client waits for "100 Continue" before it sends the body (RFC 9110 10.1.1). */
 MH_API int mh_req_expects_continue(const mh_req *req);
 
-/* The peer's address as text into host (at least 46 bytes) and its port; "" and 0 for a unix socket.
- * Returns the text's length. mh_req_local: the same of our end. Errors: MH_EINVAL, MH_ECLOSED. */
+/* The peer's address as text into host (at least 46 bytes) and its port; "" and 0 for a unix
+ * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_EINVAL,
+ * MH_ECLOSED. */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
 /* Which of its server's listeners accepted it, from 0. */
@@ -308,55 +320,63 @@ MH_API void mh_req_set_user(mh_req *req, void *user);
 MH_API void *mh_req_user(const mh_req *req);
 MH_API mh_loop *mh_req_loop(const mh_req *req);
 
-/* Reads up to cap bytes of the body, decoded. Returns their number (> 0), MH_EOS at the end, or MH_EAGAIN,
- * after which on_readable follows. The first call sends "100 Continue" where the client waits for it.
- * Errors: MH_EBODY, MH_ENOMEM, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the peer left in mid-body: never taken
- * for an end), MH_EINVAL. An error stays; the connection closes after the response. */
+/* Reads up to cap bytes of the body, decoded. Returns their number (> 0), MH_EOS at the end, or
+ * MH_EAGAIN, after which on_readable follows. The first call sends "100 Continue" where the client
+ * waits for it. Errors: MH_EBODY, MH_ENOMEM, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the
+ * peer left in mid-body: never taken for an end), MH_EINVAL. An error stays; the connection closes
+ * after the response. */
 MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
 
-/* Ends the exchange and resets the connection, without another byte. on_finish follows from a step. */
+/* Ends the exchange and resets the connection, without another byte. on_finish follows from a step.
+ */
 MH_API int mh_req_abort(mh_req *req);
 
-/* Takes the socket: the library forgets it, and the bytes read beyond the head are copied to buf (*n: its
- * size in, their number out). Legal before mh_res_head, once earlier answers have left. Returns the descriptor,
- * now the host's. on_finish(MH_FINISH_UPGRADED) follows from a step.
- * Errors: MH_ESTATE, MH_EINVAL (buf too small: *n says what it takes), MH_EAGAIN (output pending). */
+/* Takes the socket: the library forgets it, and the bytes read beyond the head are copied to buf
+ * (*n: its size in, their number out). Legal before mh_res_head, once earlier answers have left.
+ * Returns the descriptor, now the host's. on_finish(MH_FINISH_UPGRADED) follows from a step.
+ * Errors: MH_ESTATE, MH_EINVAL (buf too small: *n says what it takes), MH_EAGAIN (output pending).
+ */
 MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
 
-/* ---- the response ------------------------------------------------------------------------------ */
+/* ---- the response ---------------------------------------------------------------------------- */
 
 /* Sends are queued and leave in a step or mh_loop_flush. All of them: MH_ESTATE in the wrong order,
- * MH_ECLOSED when the connection has gone (the exchange's on_finish is called or about to be), MH_ENOMEM. */
+ * MH_ECLOSED when the connection has gone (the exchange's on_finish is called or about to be),
+ * MH_ENOMEM. */
 
 /* Lengths for mh_res_head other than a number of bytes. */
 #define MH_LENGTH_UNKNOWN (-1) /* chunked to 1.1, until close to 1.0 (RFC 6.3) */
 
-/* Starts the response. status is 200-999; an empty reason means the standard one; fields are n pairs name, value (2n strings).
- * length is the body's, or MH_LENGTH_UNKNOWN. The library adds Date, Server (unless given), Connection,
- * and Content-Length or Transfer-Encoding; a Content-Length among fields must equal length, and is taken
- * as the length if that is unknown. Everything is copied. HEAD, 204 and 304 get no body whatever follows.
- * Errors: MH_EINVAL for a status out of range, a name that is no token, a value with a control byte, a
- * hop-by-hop field (RFC 9110 7.6.1), lengths that disagree. */
+/* Starts the response. status is 200-999; an empty reason means the standard one; fields are n
+ * pairs name, value (2n strings). length is the body's, or MH_LENGTH_UNKNOWN. The library adds
+ * Date, Server (unless given), Connection, and Content-Length or Transfer-Encoding; a
+ * Content-Length among fields must equal length, and is taken as the length if that is unknown.
+ * Everything is copied. HEAD, 204 and 304 get no body whatever follows. Errors: MH_EINVAL for a
+ * status out of range, a name that is no token, a value with a control byte, a hop-by-hop field
+ * (RFC 9110 7.6.1), lengths that disagree. */
 MH_API int mh_res_head(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n,
                        int64_t length);
 
-/* An interim response (100-199 but 101), before mh_res_head; silently nothing to HTTP/1.0. Errors: MH_EINVAL. */
+/* An interim response (100-199 but 101), before mh_res_head; silently nothing to HTTP/1.0. Errors:
+ * MH_EINVAL. */
 MH_API int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n);
 
-/* Queues a copy of body bytes. Returns 0, or MH_FULL: taken, but wait for on_writable before the next.
- * Errors: MH_ERANGE: the declared length is full; what fits was queued. An empty piece does nothing. */
+/* Queues a copy of body bytes. Returns 0, or MH_FULL: taken, but wait for on_writable before the
+ * next. Errors: MH_ERANGE: the declared length is full; what fits was queued. An empty piece does
+ * nothing. */
 MH_API int mh_res_write(mh_req *req, const void *p, size_t n);
 
 /* Called once for a borrowed piece: its bytes are no longer needed (sent or not). */
 typedef void (*mh_done_cb)(void *user);
 
-/* Queues n pieces without copying; they must stay as they are until done(user). done may be NULL for
- * static data. On error done is not called, but on MH_ERANGE it is. Results as mh_res_write. */
+/* Queues n pieces without copying; they must stay as they are until done(user). done may be NULL
+ * for static data. On error done is not called, but on MH_ERANGE it is. Results as mh_res_write. */
 MH_API int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, void *user);
 
-/* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands now. own: the
- * library closes fd when done with it, also on error. A file that turns out shorter aborts the connection.
- * Errors: MH_EINVAL (no regular file, offset past its end), MH_ESYS. Results as mh_res_write. */
+/* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands
+ * now. own: the library closes fd when done with it, also on error. A file that turns out shorter
+ * aborts the connection. Errors: MH_EINVAL (no regular file, offset past its end), MH_ESYS. Results
+ * as mh_res_write. */
 MH_API int mh_res_file(mh_req *req, int fd, int64_t offset, int64_t len, int own);
 
 /* Ends the response. One that is short of its declared length aborts the connection: MH_ERANGE. */
@@ -368,7 +388,8 @@ MH_API int mh_res_simple(mh_req *req, int status, mh_str reason, const mh_str *f
 
 /* Bytes queued for this connection that the kernel has not taken. */
 MH_API size_t mh_res_pending(const mh_req *req);
-/* Bytes of this response's body that the kernel has taken, chunk framing included; also in on_finish. */
+/* Bytes of this response's body that the kernel has taken, chunk framing included; also in
+ * on_finish. */
 MH_API uint64_t mh_res_sent(const mh_req *req);
 /* Non-zero once mh_res_head has succeeded. */
 MH_API int mh_res_started(const mh_req *req);

@@ -14,8 +14,8 @@ typedef struct mh__addr {
 
 mh__addr mh__addr_of(const struct sockaddr_storage *sa);
 
-/* The text of addr, terminated, into host; "" for AF_UNIX. Returns its length, or MH_EINVAL if cap is less than
- * INET6_ADDRSTRLEN (46). */
+/* The text of addr, terminated, into host; "" for AF_UNIX. Returns its length, or MH_EINVAL if cap
+ * is less than INET6_ADDRSTRLEN (46). */
 int mh__addr_text(const mh__addr *addr, char *host, size_t cap);
 
 #endif

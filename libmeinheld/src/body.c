@@ -1,6 +1,6 @@
-/* The request's body, as the host pulls it: of known length, straight from the socket into the host's memory where
- * nothing has been read ahead; chunked, decoded on the way. A body that ends early or breaks the rules is an error that
- * stays, never a short end (docs/http.md, row 32). */
+/* The request's body, as the host pulls it: of known length, straight from the socket into the
+ * host's memory where nothing has been read ahead; chunked, decoded on the way. A body that ends
+ * early or breaks the rules is an error that stays, never a short end (docs/http.md, row 32). */
 #include <limits.h>
 #include <string.h>
 
@@ -58,14 +58,18 @@ static int read_chunked(mh_req *req, char *buf, size_t cap) {
                                       &req->srv->chunk_limits);
         c->in.pos += (uint32_t)(at - p);
         switch (result) {
-        case MH__CHUNKED_MORE: break;
-        case MH__CHUNKED_END: req->body_done = true; return MH_EOS;
+        case MH__CHUNKED_MORE:
+            break;
+        case MH__CHUNKED_END:
+            req->body_done = true;
+            return MH_EOS;
         case MH__CHUNKED_DATA:
             /* A chunk that announces too much is refused by its announcement. */
             if (n > room || req->chunked.left > room - n) return body_fails(req, MH_ETOOBIG);
             if (buf) memcpy(buf, data, n);
             return (int)n;
-        default: return body_fails(req, MH_EBODY);
+        default:
+            return body_fails(req, MH_EBODY);
         }
     }
 }

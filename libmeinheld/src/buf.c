@@ -7,7 +7,8 @@
 #include "scan.h"
 
 enum {
-    /* Most heads fit the small size; the odd 64s keep a batch of buffers from sharing the same cache sets. */
+    /* Most heads fit the small size; the odd 64s keep a batch of buffers from sharing the same
+       cache sets. */
     SMALL = 2048 + 64,
     LARGE = 16384 + 64,
     SMALL_KEPT = 256,

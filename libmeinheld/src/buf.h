@@ -1,6 +1,7 @@
-/* Read buffers. A buffer is shared by the connection that reads into it and by the requests whose heads lie in it:
- * views into a head stay where they are for as long as its request lives, while the connection moves on to
- * another buffer when it needs room. Two sizes are pooled; anything larger is allocated for itself. */
+/* Read buffers. A buffer is shared by the connection that reads into it and by the requests whose
+ * heads lie in it: views into a head stay where they are for as long as its request lives, while
+ * the connection moves on to another buffer when it needs room. Two sizes are pooled; anything
+ * larger is allocated for itself. */
 #ifndef MH_BUF_H
 #define MH_BUF_H
 
@@ -27,8 +28,8 @@ void mh__bufs_clear(mh__bufs *bufs);
 mh__buf *mh__buf_new(mh__bufs *bufs, uint32_t n);
 void mh__buf_unref(mh__bufs *bufs, mh__buf *buf);
 
-/* What a connection has read and not yet consumed: buf->data[pos..end). Bytes below base belong to requests.
- * Holds no buffer while empty and released. */
+/* What a connection has read and not yet consumed: buf->data[pos..end). Bytes below base belong to
+ * requests. Holds no buffer while empty and released. */
 typedef struct mh__input {
     mh__buf *buf; /* or NULL */
     uint32_t pos, end;
@@ -36,12 +37,18 @@ typedef struct mh__input {
 } mh__input;
 
 static inline uint32_t mh__input_n(const mh__input *in) { return in->end - in->pos; }
-static inline char *mh__input_at(const mh__input *in) { return in->buf ? in->buf->data + in->pos : NULL; }
-static inline uint32_t mh__input_room(const mh__input *in) { return in->buf ? in->buf->cap - in->end : 0; }
+static inline char *mh__input_at(const mh__input *in) {
+    return in->buf ? in->buf->data + in->pos : NULL;
+}
+static inline uint32_t mh__input_room(const mh__input *in) {
+    return in->buf ? in->buf->cap - in->end : 0;
+}
 
-/* Makes room for at least n more bytes behind end. False if there is no memory; nothing has changed then. */
+/* Makes room for at least n more bytes behind end. False if there is no memory; nothing has changed
+ * then. */
 bool mh__input_reserve(mh__bufs *bufs, mh__input *in, uint32_t n);
-/* Marks n bytes at pos as consumed and kept for a request, which takes a reference to the buffer. */
+/* Marks n bytes at pos as consumed and kept for a request, which takes a reference to the buffer.
+ */
 mh__buf *mh__input_keep(mh__input *in, uint32_t n);
 /* Lets the buffer go if nothing is unread. */
 void mh__input_release(mh__bufs *bufs, mh__input *in);

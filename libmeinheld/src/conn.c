@@ -1,5 +1,5 @@
-/* The connection's state machine. With conn_in.c and conn_out.c, its input and its output, it is all that knows both
- * sockets and HTTP.
+/* The connection's state machine. With conn_in.c and conn_out.c, its input and its output, it is
+ * all that knows both sockets and HTTP.
  *
  *   ACCEPT ---.                     .------------------------------------------------.
  *             v                     v                                                |
@@ -15,11 +15,12 @@
  *   on_run    which parses heads and calls the host, and
  *   on_flush  which sends, finishes the exchanges whose last byte has left, and closes.
  *
- * Output and input go their own ways: a connection is IDLE or HEAD again while its last answers still wait in
- * out, so that pipelined answers leave together; it stays in FLUSH only if something holds up the next request.
+ * Output and input go their own ways: a connection is IDLE or HEAD again while its last answers
+ * still wait in out, so that pipelined answers leave together; it stays in FLUSH only if something
+ * holds up the next request.
  *
- * Who frees: only mh__conn_close, from these three, a timer, or the server. Inside a host's callback a
- * connection is at most doomed, so its caller can go on using it. */
+ * Who frees: only mh__conn_close, from these three, a timer, or the server. Inside a host's
+ * callback a connection is at most doomed, so its caller can go on using it. */
 #include "conn.h"
 
 #include <stddef.h>
@@ -34,8 +35,8 @@ void mh__conn_want(mh__conn *c, uint32_t add, uint32_t drop) {
     mh__loop_set(c->srv->loop, c->fd, events);
 }
 
-/* The one place where the state changes; each state's deadline on input begins here. BODY's begins when the host
- * waits for bytes (mh__conn_await_body), and HOST has none. */
+/* The one place where the state changes; each state's deadline on input begins here. BODY's begins
+ * when the host waits for bytes (mh__conn_await_body), and HOST has none. */
 void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
     if (state == MH__CONN_HEAD && c->state == MH__CONN_HEAD) return; /* it trickles: one deadline */
     mh_server *srv = c->srv;
@@ -43,17 +44,25 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
     c->late = false;
     switch (state) {
     case MH__CONN_ACCEPT:
-    case MH__CONN_HEAD: mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head); break;
-    case MH__CONN_IDLE: mh__timer_arm(srv->loop, &c->in_timer, srv->cls.keepalive); break;
-    case MH__CONN_LINGER: mh__timer_arm(srv->loop, &c->in_timer, srv->cls.linger); break;
+    case MH__CONN_HEAD:
+        mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head);
+        break;
+    case MH__CONN_IDLE:
+        mh__timer_arm(srv->loop, &c->in_timer, srv->cls.keepalive);
+        break;
+    case MH__CONN_LINGER:
+        mh__timer_arm(srv->loop, &c->in_timer, srv->cls.linger);
+        break;
     case MH__CONN_BODY:
     case MH__CONN_HOST:
     case MH__CONN_FLUSH:
-    case MH__CONN_CLOSED: mh__timer_stop(&c->in_timer); break;
+    case MH__CONN_CLOSED:
+        mh__timer_stop(&c->in_timer);
+        break;
     }
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void mh__conn_close(mh__conn *c, int why) {
     mh_server *srv = c->srv;
@@ -72,7 +81,8 @@ void mh__conn_close(mh__conn *c, int why) {
         c->fd = -1;
     }
     /* The counts of what was sent are read before the queue forgets. */
-    for (mh_req *req = c->first; req; req = req->next) req->sent = mh_res_sent(req);
+    for (mh_req *req = c->first; req; req = req->next)
+        req->sent = mh_res_sent(req);
     mh__outq_clear(&srv->out, &c->out);
     while (c->first) {
         mh_req *req = c->first;
@@ -102,7 +112,8 @@ void mh__conn_end(mh__conn *c) {
         mh__conn_close(c, MH_FINISH_DONE);
         return;
     }
-    /* Closing with unread input would send RST, which makes the peer's kernel throw away the answer. */
+    /* Closing with unread input would send RST, which makes the peer's kernel throw away the
+     * answer. */
     mh__input_clear(&c->srv->bufs, &c->in);
     c->dropped = 0;
     mh__conn_set_state(c, MH__CONN_LINGER);
@@ -124,7 +135,7 @@ int mh__conn_detach(mh__conn *c) {
     return fd;
 }
 
-/* ---- the beginning ----------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, uint16_t listener) {
     mh__conn *c = mh__pool_get(&srv->conn_pool);
@@ -151,7 +162,8 @@ void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, u
         return;
     }
     mh__conn_set_state(c, MH__CONN_ACCEPT);
-    mh__conn_fill(c); /* the request is often there already: no epoll_ctl for a connection closed at once */
+    mh__conn_fill(
+        c); /* the request is often there already: no epoll_ctl for a connection closed at once */
 }
 
 void mh__conn_drain(mh__conn *c) {
@@ -169,6 +181,7 @@ void mh__conn_drain(mh__conn *c) {
         return;
     case MH__CONN_HEAD:
     case MH__CONN_LINGER:
-    case MH__CONN_CLOSED: return;
+    case MH__CONN_CLOSED:
+        return;
     }
 }

@@ -1,5 +1,6 @@
-/* A connection and its exchanges, as the files around them share them: conn.c (the state machine), conn_in.c and
- * conn_out.c (its two directions), req.c and body.c (the request's side), res.c (the response's). */
+/* A connection and its exchanges, as the files around them share them: conn.c (the state machine),
+ * conn_in.c and conn_out.c (its two directions), req.c and body.c (the request's side), res.c (the
+ * response's). */
 #ifndef MH_CONN_H
 #define MH_CONN_H
 
@@ -50,13 +51,14 @@ struct mh__conn {
     mh__search search;
     mh__outq out;
     mh__rate in_rate, out_rate;
-    uint64_t out_taken; /* of out.sent: what the peer's side had taken when last looked at */
+    uint64_t out_taken;   /* of out.sent: what the peer's side had taken when last looked at */
     mh_req *first, *tail; /* exchanges not yet finished, in order */
     mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
-    mh_req *dropping;     /* the tail, if it is answered and the rest of its body is being dropped */
+    mh_req *dropping; /* the tail, if it is answered and the rest of its body is being dropped */
 };
 
-/* The promise of docs/design.md: an idle kept-alive connection holds this struct and nothing else. */
+/* The promise of docs/design.md: an idle kept-alive connection holds this struct and nothing else.
+ */
 _Static_assert(sizeof(mh__conn) <= 512, "an idle connection must stay small");
 
 enum mh__res_state { MH__RES_NONE, MH__RES_OPEN, MH__RES_ENDED };
@@ -66,7 +68,7 @@ enum { MH__FIELDS_INLINE = 24 }; /* field lines kept in the request itself; more
 struct mh_req {
     mh__conn *conn; /* NULL once the connection has gone */
     mh_server *srv;
-    mh_req *next;   /* the exchange after it on the connection */
+    mh_req *next; /* the exchange after it on the connection */
     void *user;
     uint16_t listener;
 
@@ -75,19 +77,20 @@ struct mh_req {
     const char *p; /* the head's first byte, in buf */
     mh__head head;
     mh__framing framing;
-    mh__field *fields; /* few, or allocated */
+    mh__field *fields;   /* few, or allocated */
     uint64_t body_left;  /* MH__BODY_LENGTH: bytes not yet read */
     uint64_t body_taken; /* decoded bytes handed out */
     mh__chunked chunked;
-    int body_error;     /* MH_EBODY, MH_ETOOBIG, MH_ECLOSED, or 0 */
+    int body_error; /* MH_EBODY, MH_ETOOBIG, MH_ECLOSED, or 0 */
     bool body_done;
-    bool continued;     /* 100 Continue was sent, or is not to be: bytes of the body are there or will come */
-    bool waiting;       /* mh_req_read said MH_EAGAIN */
-    bool hung_up;       /* on_hangup was called */
+    bool continued; /* 100 Continue was sent, or is not to be: bytes of the body are there or will
+                       come */
+    bool waiting;   /* mh_req_read said MH_EAGAIN */
+    bool hung_up;   /* on_hangup was called */
 
     /* the response */
-    uint8_t res; /* enum mh__res_state */
-    bool is_head; /* the method is HEAD */
+    uint8_t res;   /* enum mh__res_state */
+    bool is_head;  /* the method is HEAD */
     bool bodyless; /* HEAD, 204, 304: body bytes are dropped */
     bool res_chunked;
     bool res_counted; /* a Content-Length was sent: res_left counts down */
@@ -100,8 +103,7 @@ struct mh_req {
     mh__field few[MH__FIELDS_INLINE];
 };
 
-/* ---- conn.c ---- */
-
+/* ---- conn.c ---------------------------------------------------------------------------------- */
 
 /* A connection on an accepted, non-blocking socket, which it owns, also on failure. */
 void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, uint16_t listener);
@@ -123,18 +125,18 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state);
 void mh__conn_want(mh__conn *c, uint32_t add, uint32_t drop);
 
 /* The connection whose member, a task or timer, ptr is. */
-#define MH__CONN_OF(ptr, member) \
-    ((mh__conn *)(void *)((char *)(ptr)-offsetof(mh__conn, member)))
+#define MH__CONN_OF(ptr, member) ((mh__conn *)(void *)((char *)(ptr)-offsetof(mh__conn, member)))
 
 enum { MH__CONN_INPUT = EPOLLIN | EPOLLRDHUP };
 
-/* ---- conn_in.c ---- */
+/* ---- conn_in.c ------------------------------------------------------------------------------- */
 
 /* The callbacks of its descriptor, its run task and its timer on input. */
 void mh__conn_on_io(mh_loop *loop, int fd, uint32_t events, void *user);
 void mh__conn_on_run(mh_loop *loop, mh__task *task);
 void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer);
-/* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller returns. */
+/* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller
+ * returns. */
 void mh__conn_fill(mh__conn *c);
 /* The response of the open exchange has ended. */
 void mh__conn_answered(mh__conn *c);
@@ -142,13 +144,13 @@ void mh__conn_answered(mh__conn *c);
 void mh__conn_await_body(mh__conn *c);
 /* It waits no more. */
 void mh__conn_body_came(mh__conn *c);
-/* Reads body bytes from the socket, at most n and this step's share. Returns their number, MH_EAGAIN, or MH_ECLOSED when
- * the peer sent FIN or reset. */
+/* Reads body bytes from the socket, at most n and this step's share. Returns their number,
+ * MH_EAGAIN, or MH_ECLOSED when the peer sent FIN or reset. */
 ssize_t mh__conn_recv(mh__conn *c, void *buf, size_t n);
 /* The last byte of the open exchange's body has been read. */
 void mh__conn_body_complete(mh__conn *c);
 
-/* ---- conn_out.c ---- */
+/* ---- conn_out.c ------------------------------------------------------------------------------ */
 
 /* The callbacks of its flush task and its timer on output. */
 void mh__conn_on_flush(mh_loop *loop, mh__task *task);
@@ -156,23 +158,25 @@ void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer);
 /* Something was queued on c->out. */
 void mh__conn_written(mh__conn *c);
 
-/* ---- req.c ---- */
+/* ---- req.c ----------------------------------------------------------------------------------- */
 
 /* The exchange of the head at c->in, parsed into head and srv->fields. NULL: no memory. */
 mh_req *mh__req_new(mh__conn *c, const mh__head *head, const mh__framing *framing);
 /* on_finish, then frees it. */
 void mh__req_finish(mh_req *req, int why);
 
-/* ---- body.c ---- */
+/* ---- body.c ---------------------------------------------------------------------------------- */
 
-/* Reads and drops body bytes, at most c->read_left: MH_EOS when the body is complete, else as mh_req_read. */
+/* Reads and drops body bytes, at most c->read_left: MH_EOS when the body is complete, else as
+ * mh_req_read. */
 int mh__req_drop_body(mh_req *req);
 /* Whether the connection can serve another request after this one, as far as its body goes. */
 bool mh__req_body_reusable(const mh_req *req);
 
-/* ---- res.c ---- */
+/* ---- res.c ----------------------------------------------------------------------------------- */
 
-/* Queues the answer to a request that never reaches the host. Without memory for it, the connection just closes. */
+/* Queues the answer to a request that never reaches the host. Without memory for it, the connection
+ * just closes. */
 void mh__res_refuse(mh__conn *c, int status, bool is_head);
 
 #endif

@@ -1,5 +1,5 @@
-/* A connection's input: from the socket to heads, from heads to the host, one request after the other; and the socket's side
- * of reading a body (body.c). */
+/* A connection's input: from the socket to heads, from heads to the host, one request after the
+ * other; and the socket's side of reading a body (body.c). */
 #include "conn.h"
 
 #include <errno.h>
@@ -13,9 +13,10 @@ static void refuse(mh__conn *c, int status, bool is_head) {
     mh__conn_end_after_output(c);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-/* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller returns. */
+/* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller
+ * returns. */
 void mh__conn_fill(mh__conn *c) {
     mh_server *srv = c->srv;
     if (!mh__input_reserve(&srv->bufs, &c->in, 1)) {
@@ -75,7 +76,9 @@ static void on_input(mh__conn *c, uint32_t events) {
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
-    case MH__CONN_HEAD: mh__conn_fill(c); break;
+    case MH__CONN_HEAD:
+        mh__conn_fill(c);
+        break;
     case MH__CONN_HOST:
         if (mh__input_n(&c->in) > 0 && mh__input_room(&c->in) == 0) {
             leave_unread(c, events); /* the bound on pipelined input: one buffer */
@@ -94,8 +97,11 @@ static void on_input(mh__conn *c, uint32_t events) {
             leave_unread(c, events);
         }
         break;
-    case MH__CONN_LINGER: drain_input(c); break;
-    case MH__CONN_CLOSED: break;
+    case MH__CONN_LINGER:
+        drain_input(c);
+        break;
+    case MH__CONN_CLOSED:
+        break;
     }
 }
 
@@ -110,7 +116,7 @@ void mh__conn_on_io(mh_loop *loop, int fd, uint32_t events, void *user) {
     if (events & MH__CONN_INPUT) on_input(c, events);
 }
 
-/* ---- the socket, on behalf of body.c  --------------------------------------------------------------- */
+/* ---- the socket, on behalf of body.c --------------------------------------------------------- */
 
 void mh__conn_await_body(mh__conn *c) {
     mh_server *srv = c->srv;
@@ -158,7 +164,7 @@ void mh__conn_body_complete(mh__conn *c) {
     if (c->state == MH__CONN_BODY) mh__conn_set_state(c, MH__CONN_HOST);
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* Hands a parsed request to the host. */
 static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing *framing) {
@@ -175,7 +181,9 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
     c->read_left = srv->cfg.step_read;
     c->dropped = 0;
     mh__conn_set_state(c, req->body_done ? MH__CONN_HOST : MH__CONN_BODY);
-    mh__conn_want(c, EPOLLRDHUP, 0); /* a FIN that was told to the exchange before is told to each that is parked */
+    mh__conn_want(
+        c, EPOLLRDHUP,
+        0); /* a FIN that was told to the exchange before is told to each that is parked */
     srv->on.on_request(req, srv->on.user);
 }
 
@@ -268,7 +276,8 @@ static void serve(mh__conn *c) {
         case MH__CONN_BODY:
         case MH__CONN_HOST:
         case MH__CONN_LINGER:
-        case MH__CONN_CLOSED: return;
+        case MH__CONN_CLOSED:
+            return;
         }
     }
 }
@@ -334,7 +343,7 @@ void mh__conn_answered(mh__conn *c) {
     }
 }
 
-/* ---- deadlines --------------------------------------------------------------------------------- */
+/* ---- deadlines ------------------------------------------------------------------------------- */
 
 void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
     mh__conn *c = MH__CONN_OF(timer, in_timer);
@@ -344,7 +353,7 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
         if (mh__input_n(&c->in) > 0 || c->eof) return; /* it came in this very step */
-        if (c->out.head) { /* out_timer watches over it */
+        if (c->out.head) {                             /* out_timer watches over it */
             mh__conn_set_state(c, MH__CONN_IDLE);
             return;
         }
@@ -369,6 +378,8 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
         mh__conn_close(c, MH_FINISH_TIMEOUT);
         return;
     case MH__CONN_LINGER:
-    case MH__CONN_CLOSED: mh__conn_close(c, MH_FINISH_DONE); return;
+    case MH__CONN_CLOSED:
+        mh__conn_close(c, MH_FINISH_DONE);
+        return;
     }
 }

@@ -1,5 +1,5 @@
-/* A connection's output: from the queue to the socket, exchanges finished when their last byte has left, and a peer
- * that doesn't take it given up. */
+/* A connection's output: from the queue to the socket, exchanges finished when their last byte has
+ * left, and a peer that doesn't take it given up. */
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
@@ -29,12 +29,14 @@ static void finish_sent(mh__conn *c) {
     }
 }
 
-/* Counts what the peer's side has taken since the last look, and says whether that was anything. What our kernel has
- * taken says little of TCP: it may be megabytes ahead, and then silent for long while a fair reader catches up. A unix
- * socket holds little, and counts in memory, not in bytes. */
+/* Counts what the peer's side has taken since the last look, and says whether that was anything.
+ * What our kernel has taken says little of TCP: it may be megabytes ahead, and then silent for long
+ * while a fair reader catches up. A unix socket holds little, and counts in memory, not in bytes.
+ */
 static bool peer_took_some(mh__conn *c) {
     int unsent = 0;
-    if (c->peer.family != AF_UNIX && (ioctl(c->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0)) unsent = 0;
+    if (c->peer.family != AF_UNIX && (ioctl(c->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0))
+        unsent = 0;
     uint64_t taken = c->out.sent - (uint64_t)unsent, before = c->out_taken;
     if (taken <= before) return false;
     c->out_taken = taken;
@@ -63,7 +65,8 @@ static void output_done(mh__conn *c) {
     if (c->state == MH__CONN_FLUSH && c->last && !c->dropping) {
         mh__conn_end(c);
     } else if (c->state == MH__CONN_IDLE) {
-        mh__conn_set_state(c, MH__CONN_IDLE); /* it is idle from now, not from when a slow host had queued the answer */
+        mh__conn_set_state(c, MH__CONN_IDLE); /* it is idle from now, not from when a slow host had
+                                                 queued the answer */
     }
 }
 
@@ -73,7 +76,8 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
     if (c->doomed) return; /* its run task is queued */
     c->out.last = c->state == MH__CONN_FLUSH && c->last && !c->dropping;
     enum mh__outq_result result =
-        c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write) : MH__OUTQ_EMPTY;
+        c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write)
+                    : MH__OUTQ_EMPTY;
     if (result == MH__OUTQ_GONE || result == MH__OUTQ_FILE) {
         c->reset = true;
         mh__conn_close(c, result == MH__OUTQ_GONE ? MH_FINISH_PEER_CLOSED : MH_FINISH_ABORTED);
@@ -102,14 +106,15 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
         mh__conn_want(c, 0, EPOLLOUT);
         mh__loop_run_task(loop, &c->run);
         break;
-    default: output_done(c); break;
+    default:
+        output_done(c);
+        break;
     }
 }
 
-
 void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
     mh__conn *c = MH__CONN_OF(timer, out_timer);
-    if (c->doomed) return; /* its run task closes it */
+    if (c->doomed) return;                      /* its run task closes it */
     if (peer_took_some(c) && await_output(c)) { /* the kernel's store is not used up yet */
         mh__timer_arm(loop, timer, c->srv->cls.write);
         return;

@@ -310,8 +310,7 @@ static int take_fields(facts *found, int *expectation, const char *base, const m
 static int frame_host(mh__framing *f, const char *base, const mh__field *host, uint8_t minor) {
     if (!host) return minor == 0 ? 0 : 400;
     const char *p = base + host->value.off, *end = p + host->value.n;
-    if (!authority_is_plain(p, end) && p < end && !authority_is_good(p, end, false))
-        return 400;
+    if (!authority_is_plain(p, end) && p < end && !authority_is_good(p, end, false)) return 400;
     if (!f->absolute) f->host = host->value;
     return 0;
 }

@@ -20,13 +20,9 @@ enum {
            5 * FIELD_EXTRA + 2
 };
 
-static bool text_is_good(mh_str s) {
-    return mh__all_text(s.p, s.n);
-}
+static bool text_is_good(mh_str s) { return mh__all_text(s.p, s.n); }
 
-static bool name_is_good(mh_str s) {
-    return s.n > 0 && mh__all_token(s.p, s.n);
-}
+static bool name_is_good(mh_str s) { return s.n > 0 && mh__all_token(s.p, s.n); }
 
 /* The host's Content-Length: once, and a number that an int64_t holds. */
 static bool take_length(mh__head_plan *plan, mh_str value) {

@@ -1,5 +1,5 @@
-/* Status and fields -> the bytes of a response head. Pure: writes into a buffer of the caller's. Refuses
- * what must never be sent (docs/http.md, "What goes out"). */
+/* Status and fields -> the bytes of a response head. Pure: writes into a buffer of the caller's.
+ * Refuses what must never be sent (docs/http.md, "What goes out"). */
 #ifndef MH_HEAD_H
 #define MH_HEAD_H
 
@@ -21,15 +21,15 @@ typedef struct mh__head_plan {
     size_t size;    /* most bytes that mh__head_write can need */
 } mh__head_plan;
 
-/* Checks status (100-999), reason and fields, and fills the rest of plan. The host may not send hop-by-hop fields
- * (RFC 9110 7.6.1: Connection, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade).
- * Returns MH_OK or MH_EINVAL. */
+/* Checks status (100-999), reason and fields, and fills the rest of plan. The host may not send
+ * hop-by-hop fields (RFC 9110 7.6.1: Connection, Keep-Alive, Proxy-Connection, TE, Trailer,
+ * Transfer-Encoding, Upgrade). Returns MH_OK or MH_EINVAL. */
 int mh__head_check(mh__head_plan *plan, size_t server_len);
 
 enum mh__head_frame {
-    MH__FRAME_NONE,    /* neither field: 1xx, 204, a 304 or HEAD of unknown length, close-delimited */
-    MH__FRAME_LENGTH,  /* Content-Length: length */
-    MH__FRAME_CHUNKED  /* Transfer-Encoding: chunked */
+    MH__FRAME_NONE, /* neither field: 1xx, 204, a 304 or HEAD of unknown length, close-delimited */
+    MH__FRAME_LENGTH, /* Content-Length: length */
+    MH__FRAME_CHUNKED /* Transfer-Encoding: chunked */
 };
 
 typedef struct mh__head_extra {
@@ -37,17 +37,23 @@ typedef struct mh__head_extra {
     mh_str server; /* n == 0: none */
     enum mh__head_frame frame;
     uint64_t length;
-    enum { MH__CONN_SILENT, MH__CONN_CLOSE, MH__CONN_KEEP_ALIVE } connection; /* what Connection says */
+    enum {
+        MH__CONN_SILENT,
+        MH__CONN_CLOSE,
+        MH__CONN_KEEP_ALIVE
+    } connection; /* what Connection says */
 } mh__head_extra;
 
-/* Writes the head of a checked plan: status line, the host's fields but Content-Length, ours, the empty line. buf has
- * plan->size bytes. The status line always says HTTP/1.1 (RFC 9110 2.5). Returns the length. */
+/* Writes the head of a checked plan: status line, the host's fields but Content-Length, ours, the
+ * empty line. buf has plan->size bytes. The status line always says HTTP/1.1 (RFC 9110 2.5).
+ * Returns the length. */
 size_t mh__head_write(char *buf, const mh__head_plan *plan, const mh__head_extra *extra);
 
 /* The standard reason phrase of a status, "" if it has none. */
 mh_str mh__reason(int status);
 
-/* t (seconds since 1970) as IMF-fixdate (RFC 9110 5.6.7) into buf, 29 bytes, not terminated. Valid to year 9999. */
+/* t (seconds since 1970) as IMF-fixdate (RFC 9110 5.6.7) into buf, 29 bytes, not terminated. Valid
+ * to year 9999. */
 void mh__date_write(char *buf, int64_t t);
 
 #endif

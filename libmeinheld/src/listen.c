@@ -1,8 +1,9 @@
-/* Listeners: making them (TCP, unix, adopted), accepting in bounded batches, pausing when the machine or the
- * server has had enough.
+/* Listeners: making them (TCP, unix, adopted), accepting in bounded batches, pausing when the
+ * machine or the server has had enough.
  *
- * A listener is watched with EPOLLEXCLUSIVE, so that one connection wakes one of several processes that share the
- * socket. Such a watch can only be added and deleted (epoll_ctl(2): MOD is EINVAL), which mh__loop_set knows. */
+ * A listener is watched with EPOLLEXCLUSIVE, so that one connection wakes one of several processes
+ * that share the socket. Such a watch can only be added and deleted (epoll_ctl(2): MOD is EINVAL),
+ * which mh__loop_set knows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -28,10 +29,10 @@ struct mh__listener {
     bool resting;    /* after EMFILE and its like: rest runs */
     pid_t pid;       /* who bound path */
     mh__timer rest;
-    char path[];     /* of a unix socket that we bound, to be unlinked; else "" */
+    char path[]; /* of a unix socket that we bound, to be unlinked; else "" */
 };
 
-/* ---- accepting --------------------------------------------------------------------------------- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static void listener_set(mh__listener *l) {
     bool on = !l->srv->paused && !l->resting;
@@ -39,7 +40,8 @@ static void listener_set(mh__listener *l) {
 }
 
 void mh__listeners_update(mh_server *srv) {
-    for (mh__listener *l = srv->listeners; l; l = l->next) listener_set(l);
+    for (mh__listener *l = srv->listeners; l; l = l->next)
+        listener_set(l);
 }
 
 static void on_rested(mh_loop *loop, mh__timer *timer) {
@@ -53,7 +55,8 @@ static void on_rested(mh_loop *loop, mh__timer *timer) {
 static bool accept_again(mh__listener *l) {
     mh_server *srv = l->srv;
     switch (errno) {
-    case EAGAIN: return false;
+    case EAGAIN:
+        return false;
     /* Errors of the one connection that was to be accepted (accept(2), "Error handling"). */
     case EINTR:
     case ECONNABORTED:
@@ -64,8 +67,10 @@ static bool accept_again(mh__listener *l) {
     case ENONET:
     case EHOSTUNREACH:
     case ENETUNREACH:
-    case EPERM: return true;
-    /* No descriptors or memory: the connection stays in the backlog, and epoll would tell of it for ever. */
+    case EPERM:
+        return true;
+    /* No descriptors or memory: the connection stays in the backlog, and epoll would tell of it for
+     * ever. */
     default:
         l->resting = true;
         mh__timer_arm(srv->loop, &l->rest, srv->cls.accept_rest);
@@ -95,7 +100,7 @@ static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
     }
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void listener_free(mh__listener *l) {
     mh_loop *loop = l->srv->loop;
@@ -109,7 +114,8 @@ static void listener_free(mh__listener *l) {
 /* Frees all but the first keep. */
 static void remove_last(mh_server *srv, unsigned keep) {
     mh__listener **end = &srv->listeners;
-    while (*end && keep-- > 0) end = &(*end)->next;
+    while (*end && keep-- > 0)
+        end = &(*end)->next;
     while (*end) {
         mh__listener *l = *end;
         *end = l->next;
@@ -119,13 +125,14 @@ static void remove_last(mh_server *srv, unsigned keep) {
 
 void mh__listeners_close(mh_server *srv) { remove_last(srv, 0); }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static int add_listener(mh_server *srv, int fd, bool own, const char *path) {
     size_t path_n = path ? strlen(path) : 0;
     uint16_t number = 0;
     mh__listener **end = &srv->listeners;
-    for (; *end; end = &(*end)->next) number++;
+    for (; *end; end = &(*end)->next)
+        number++;
     mh__listener *l = mh__mem_zalloc(mh__loop_mem(srv->loop), sizeof *l + path_n + 1);
     if (!l) return MH_ENOMEM;
     l->srv = srv;
@@ -168,7 +175,8 @@ static int bind_one(mh_server *srv, const struct addrinfo *ai, int backlog, unsi
     return error;
 }
 
-/* Whether bind_one failed because the machine has no such addresses: localhost is often ::1 too, where there is no IPv6. */
+/* Whether bind_one failed because the machine has no such addresses: localhost is often ::1 too,
+ * where there is no IPv6. */
 static bool no_such_family(const mh_server *srv) {
     int error = mh_loop_errno(srv->loop);
     return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
@@ -176,7 +184,8 @@ static bool no_such_family(const mh_server *srv) {
 
 static unsigned count_listeners(const mh_server *srv) {
     unsigned n = 0;
-    for (const mh__listener *l = srv->listeners; l; l = l->next) n++;
+    for (const mh__listener *l = srv->listeners; l; l = l->next)
+        n++;
     return n;
 }
 
@@ -211,7 +220,8 @@ static bool stale(const struct sockaddr_un *sa) {
     if (!S_ISSOCK(st.st_mode)) return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return false;
-    bool refused = connect(fd, (const struct sockaddr *)sa, sizeof *sa) < 0 && errno == ECONNREFUSED;
+    bool refused =
+        connect(fd, (const struct sockaddr *)sa, sizeof *sa) < 0 && errno == ECONNREFUSED;
     close(fd);
     return refused;
 }
@@ -258,7 +268,8 @@ int mh_server_listen_fd(mh_server *srv, int fd, int own) {
 
 int mh_server_port(const mh_server *srv, unsigned i) {
     const mh__listener *l = srv->listeners;
-    while (l && i-- > 0) l = l->next;
+    while (l && i-- > 0)
+        l = l->next;
     if (!l) return MH_EINVAL;
     struct sockaddr_storage sa;
     socklen_t n = sizeof sa;

@@ -29,7 +29,7 @@
 #define PIECE_NS  50000u
 #define ANSWER_NS 200000u
 
-/* ---- tasks ---------------------------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 static void queue_init(mh__task *queue) { queue->next = queue->prev = queue; }
 
@@ -88,7 +88,7 @@ static void run_tasks(mh_loop *loop) {
     }
 }
 
-/* ---- the flush rule ------------------------------------------------------------------------- */
+/* ---- the flush rule -------------------------------------------------------------------------- */
 
 void mh__loop_answered(mh_loop *loop) {
     if (!loop->answer_ns) loop->answer_ns = mh__loop_tick(loop);
@@ -107,7 +107,7 @@ void mh__loop_flush_if_due(mh_loop *loop) {
     if (flush_is_due(loop, mh__loop_tick(loop))) run_flush(loop);
 }
 
-/* ---- shared mode ---------------------------------------------------------------------------- */
+/* ---- shared mode ----------------------------------------------------------------------------- */
 
 /* Whether a step would find work without waiting, deadlines and descriptors aside. */
 static bool left_over(const mh_loop *loop) {
@@ -174,7 +174,7 @@ int mh_loop_fd(mh_loop *loop) {
     return loop->epfd;
 }
 
-/* ---- steps ---------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static int enter(mh_loop *loop) {
     if (!mh__loop_mine(loop)) return MH_EFORK;
@@ -266,7 +266,7 @@ int mh_loop_flush_due(mh_loop *loop) {
     return MH_OK;
 }
 
-/* ---- making and freeing --------------------------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 void mh_loop_config_init(mh_loop_config *cfg) {
     *cfg = (mh_loop_config){.size = sizeof *cfg, .initial_fds = 1024, .max_events = 32};
@@ -370,7 +370,7 @@ void mh__loop_disown(mh__child *child) {
     child->next = child->prev = NULL;
 }
 
-/* ---- what others ask ------------------------------------------------------------------------ */
+/* ---- what others ask ------------------------------------------------------------------------- */
 
 uint64_t mh_loop_now(const mh_loop *loop) { return loop->now; }
 

@@ -78,12 +78,13 @@ static inline bool mh__task_queued(const mh__task *task) { return task->next != 
  * the clock for the first of several. */
 void mh__loop_answered(mh_loop *loop);
 
-/* ---- the rest ------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 mh__mem *mh__loop_mem(mh_loop *loop);
 /* Whether callbacks are being run, that is, whether freeing is refused. */
 bool mh__loop_in_step(const mh_loop *loop);
-/* Callbacks will run, and have run, outside of a step: what is refused inside one is refused in between. */
+/* Callbacks will run, and have run, outside of a step: what is refused inside one is refused in
+ * between. */
 void mh__loop_begin(mh_loop *loop);
 void mh__loop_end(mh_loop *loop);
 /* Whether this process made the loop. */

@@ -16,7 +16,7 @@
 #include "loop.h"
 #include "mem.h"
 
-/* ---- descriptors (watch.c) ------------------------------------------------------------------ */
+/* ---- descriptors (watch.c) ------------------------------------------------------------------- */
 
 enum {
     MH__SLOT_KNOWN = 1,  /* epoll has the fd, with `armed` */
@@ -53,7 +53,7 @@ void mh__watch_apply(mh_loop *loop);
 /* Hands out EPOLLERR for the refused changes and the n events taken from epoll. */
 void mh__watch_dispatch(mh_loop *loop, int n);
 
-/* ---- deadlines (timer.c) -------------------------------------------------------------------- */
+/* ---- deadlines (timer.c) --------------------------------------------------------------------- */
 
 #define MH__NEVER UINT64_MAX
 
@@ -75,7 +75,7 @@ uint64_t mh__timer_next(const mh_loop *loop);
 /* Runs what is due at loop->now and was armed before this call. */
 void mh__timer_expire(mh_loop *loop);
 
-/* ---- other threads (post.c) ----------------------------------------------------------------- */
+/* ---- other threads (post.c) ------------------------------------------------------------------ */
 
 typedef struct mh__post mh__post;
 
@@ -86,7 +86,7 @@ void mh__post_clear(mh_loop *loop);
 /* Makes the eventfd readable. Async-signal-safe; leaves errno alone. */
 void mh__post_wake(const mh_loop *loop);
 
-/* ---- the loop (loop.c) ---------------------------------------------------------------------- */
+/* ---- the loop (loop.c) ----------------------------------------------------------------------- */
 
 struct mh_loop {
     mh__mem mem;

@@ -1,8 +1,10 @@
-/* The queue of outgoing bytes: a list of segments, each a run of memory or of a file, sent in order.
+/* The queue of outgoing bytes: a list of segments, each a run of memory or of a file, sent in
+ * order.
  *
- * Invariants: queued - sent is the sum of the segments' left; only the tail segment may have room for more
- * copies; a segment leaves the list before its done callback runs, so the callback may queue again. A
- * segment with nothing left only waits to be popped (an empty borrowed piece still owes its callback). */
+ * Invariants: queued - sent is the sum of the segments' left; only the tail segment may have room
+ * for more copies; a segment leaves the list before its done callback runs, so the callback may
+ * queue again. A segment with nothing left only waits to be popped (an empty borrowed piece still
+ * owes its callback). */
 #include "outq.h"
 
 #include <errno.h>
@@ -17,10 +19,10 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_SIZE = 4096,  /* of a pooled segment with its header: a head and a small body fit */
-    CHUNKS_KEPT = 256,  /* as many as a busy step has answers */
+    CHUNK_SIZE = 4096, /* of a pooled segment with its header: a head and a small body fit */
+    CHUNKS_KEPT = 256, /* as many as a busy step has answers */
     SEGS_KEPT = 64,
-    IOV_MOST = 64       /* segments per sendmsg */
+    IOV_MOST = 64 /* segments per sendmsg */
 };
 
 /* sendfile and writev take at most this many bytes a call (sendfile(2), NOTES). */
@@ -37,11 +39,11 @@ struct mh__seg {
     } at;
     mh_done_cb done; /* borrowed: called when popped; else NULL */
     void *user;
-    uint32_t room;   /* bytes free behind the data; only copies have room */
-    int fd;          /* file */
-    uint8_t kind;    /* enum seg_kind */
-    bool own;        /* file: close it when popped */
-    char data[];     /* of SEG_CHUNK and SEG_OWN */
+    uint32_t room; /* bytes free behind the data; only copies have room */
+    int fd;        /* file */
+    uint8_t kind;  /* enum seg_kind */
+    bool own;      /* file: close it when popped */
+    char data[];   /* of SEG_CHUNK and SEG_OWN */
 };
 
 #define CHUNK_ROOM ((uint32_t)(CHUNK_SIZE - sizeof(mh__seg)))
@@ -58,14 +60,20 @@ void mh__outq_env_clear(mh__outq_env *env) {
     mh__pool_clear(&env->segs);
 }
 
-/* ---- segments ---------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void seg_release(mh__outq_env *env, mh__seg *seg) {
     switch ((enum seg_kind)seg->kind) {
-    case SEG_CHUNK: mh__pool_put(&env->chunks, seg); break;
-    case SEG_OWN: mh__mem_free(env->mem, seg); break;
+    case SEG_CHUNK:
+        mh__pool_put(&env->chunks, seg);
+        break;
+    case SEG_OWN:
+        mh__mem_free(env->mem, seg);
+        break;
     case SEG_BORROWED:
-    case SEG_FILE: mh__pool_put(&env->segs, seg); break;
+    case SEG_FILE:
+        mh__pool_put(&env->segs, seg);
+        break;
     }
 }
 
@@ -99,7 +107,7 @@ static void pop(mh__outq_env *env, mh__outq *q) {
     if (done) done(user);
 }
 
-/* ---- queueing ---------------------------------------------------------------------------------- */
+/* ---- queueing -------------------------------------------------------------------------------- */
 
 void mh__outq_init(mh__outq *q) { *q = (mh__outq){0}; }
 
@@ -183,7 +191,7 @@ int mh__outq_file(mh__outq_env *env, mh__outq *q, int fd, off_t offset, uint64_t
     return MH_OK;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* Takes n sent bytes off the front, popping what they complete. */
 static void consume(mh__outq_env *env, mh__outq *q, uint64_t n) {
@@ -213,7 +221,8 @@ static void gather(const mh__outq *q, uint64_t most, struct run *run) {
     const mh__seg *seg = q->head;
     run->n = 0;
     run->bytes = 0;
-    for (; seg && seg->kind != SEG_FILE && run->n < IOV_MOST && run->bytes < most; seg = seg->next) {
+    for (; seg && seg->kind != SEG_FILE && run->n < IOV_MOST && run->bytes < most;
+         seg = seg->next) {
         uint64_t take = seg->left < most - run->bytes ? seg->left : most - run->bytes;
         if (take == 0) continue;
         run->iov[run->n++] = (struct iovec){(void *)(uintptr_t)seg->at.p, (size_t)take};
@@ -234,7 +243,8 @@ static enum mh__outq_result send_memory(mh__outq_env *env, mh__outq *q, int sock
         consume(env, q, 0);
         return MH__OUTQ_EMPTY;
     }
-    /* A head leaves in one packet with the beginning of the file behind it, and the last bytes with FIN. */
+    /* A head leaves in one packet with the beginning of the file behind it, and the last bytes with
+     * FIN. */
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (run.file_follows || q->last ? MSG_MORE : 0);
     ssize_t sent;
     do {
@@ -251,9 +261,10 @@ static enum mh__outq_result send_memory(mh__outq_env *env, mh__outq *q, int sock
     return (uint64_t)sent < run.bytes ? MH__OUTQ_AGAIN : MH__OUTQ_EMPTY;
 }
 
-/* sendfile(2) with SIGPIPE kept from the host: it has no flag for that, so the signal is blocked around the call
- * and a new one taken off. */
-static ssize_t sendfile_quietly(const mh__outq_env *env, int sock, int fd, off_t *offset, size_t n) {
+/* sendfile(2) with SIGPIPE kept from the host: it has no flag for that, so the signal is blocked
+ * around the call and a new one taken off. */
+static ssize_t sendfile_quietly(const mh__outq_env *env, int sock, int fd, off_t *offset,
+                                size_t n) {
     if (env->sigpipe_ignored) return sendfile(sock, fd, offset, n);
     sigset_t pipe_set, old, pending;
     sigemptyset(&pipe_set);
@@ -289,15 +300,18 @@ static enum mh__outq_result send_file(mh__outq_env *env, mh__outq *q, int sock, 
         case EINVAL:
         case EIO:
         case ENOMEM:
-        case EOVERFLOW: return MH__OUTQ_FILE;
-        default: return gone_or_again();
+        case EOVERFLOW:
+            return MH__OUTQ_FILE;
+        default:
+            return gone_or_again();
         }
     }
     q->sent += (uint64_t)sent;
     seg->at.offset += sent;
     seg->left -= (uint64_t)sent;
     if (seg->left == 0) pop(env, q);
-    return MH__OUTQ_EMPTY; /* a short count may be the socket's or the file's: the next call tells */
+    return MH__OUTQ_EMPTY; /* a short count may be the socket's or the file's: the next call tells
+                            */
 }
 
 enum mh__outq_result mh__outq_send(mh__outq_env *env, mh__outq *q, int sock, uint64_t budget) {

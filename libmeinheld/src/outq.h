@@ -1,7 +1,8 @@
-/* The queue of what a connection has still to send: runs of memory and of files -> sendmsg(2), sendfile(2).
- * Knows sockets, but neither HTTP nor the loop. Small copies are gathered into chunks of one size that come from a
- * pool, so that many little pieces leave in one call; large ones get memory of their own; borrowed ones and files
- * carry the caller's done callback, called exactly once when the piece has left or been dropped. */
+/* The queue of what a connection has still to send: runs of memory and of files -> sendmsg(2),
+ * sendfile(2). Knows sockets, but neither HTTP nor the loop. Small copies are gathered into chunks
+ * of one size that come from a pool, so that many little pieces leave in one call; large ones get
+ * memory of their own; borrowed ones and files carry the caller's done callback, called exactly
+ * once when the piece has left or been dropped. */
 #ifndef MH_OUTQ_H
 #define MH_OUTQ_H
 
@@ -10,8 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "mem.h"
 #include "meinheld.h"
+#include "mem.h"
 
 typedef struct mh__seg mh__seg;
 
@@ -30,7 +31,8 @@ typedef struct mh__outq {
     mh__seg *head, *tail;
     uint64_t queued; /* bytes ever queued on this connection; an exchange ends where this stood */
     uint64_t sent;   /* bytes the kernel has ever taken; queued - sent are pending */
-    bool last;       /* the socket is shut or closed as soon as the queue is empty: FIN leaves with the last bytes */
+    bool last; /* the socket is shut or closed as soon as the queue is empty: FIN leaves with the
+                  last bytes */
 } mh__outq;
 
 void mh__outq_init(mh__outq *q);
@@ -39,19 +41,21 @@ void mh__outq_clear(mh__outq_env *env, mh__outq *q);
 
 static inline uint64_t mh__outq_pending(const mh__outq *q) { return q->queued - q->sent; }
 
-/* Room for n contiguous bytes at the queue's end, to be filled and then committed (at most n of them).
- * NULL: no memory. Nothing else may be done to q in between. */
+/* Room for n contiguous bytes at the queue's end, to be filled and then committed (at most n of
+ * them). NULL: no memory. Nothing else may be done to q in between. */
 char *mh__outq_reserve(mh__outq_env *env, mh__outq *q, size_t n);
 void mh__outq_commit(mh__outq *q, size_t n);
 
 /* Copies n bytes. Errors: MH_ENOMEM, with nothing queued. */
 int mh__outq_copy(mh__outq_env *env, mh__outq *q, const void *p, size_t n);
 
-/* Borrows pieces until done(user) (may be NULL). Errors: MH_ENOMEM, with nothing queued and done not called. */
+/* Borrows pieces until done(user) (may be NULL). Errors: MH_ENOMEM, with nothing queued and done
+ * not called. */
 int mh__outq_borrow(mh__outq_env *env, mh__outq *q, const mh_str *pieces, size_t n, mh_done_cb done,
                     void *user);
 
-/* len > 0 bytes of fd from offset; own: fd is closed when done. Errors: MH_ENOMEM, with nothing queued, fd not closed. */
+/* len > 0 bytes of fd from offset; own: fd is closed when done. Errors: MH_ENOMEM, with nothing
+ * queued, fd not closed. */
 int mh__outq_file(mh__outq_env *env, mh__outq *q, int fd, off_t offset, uint64_t len, bool own);
 
 enum mh__outq_result {
@@ -59,10 +63,12 @@ enum mh__outq_result {
     MH__OUTQ_AGAIN,  /* the socket is full: wait for EPOLLOUT */
     MH__OUTQ_BUDGET, /* budget bytes were sent and more is pending */
     MH__OUTQ_GONE,   /* the peer has gone: EPIPE, ECONNRESET and their like */
-    MH__OUTQ_FILE    /* a file ended before its length or could not be read: nothing right can follow */
+    MH__OUTQ_FILE /* a file ended before its length or could not be read: nothing right can follow
+                   */
 };
 
-/* Sends to sock what is pending, at most budget (> 0) bytes. Survives partial sends and short files; never raises SIGPIPE. */
+/* Sends to sock what is pending, at most budget (> 0) bytes. Survives partial sends and short
+ * files; never raises SIGPIPE. */
 enum mh__outq_result mh__outq_send(mh__outq_env *env, mh__outq *q, int sock, uint64_t budget);
 
 #endif

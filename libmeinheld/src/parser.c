@@ -158,8 +158,9 @@ int mh__parse_head(mh__head *head, mh__field *fields, const char *p, size_t n, c
 
 int mh__take_head(mh__head *head, mh__field *fields, mh__search *s, const char *p, size_t n,
                   const mh__limits *limits) {
-    /* A request mostly comes alone and whole, and is in order. Its last bytes then stop every scan, and
-     * parsing it finds its end. What is wrong with it, if it is not so, is for the search to say. */
+    /* A request mostly comes alone and whole, and is in order. Its last bytes then stop every scan,
+     * and parsing it finds its end. What is wrong with it, if it is not so, is for the search to
+     * say. */
     bool whole = s->pos == 0 && n >= 4 && memcmp(p + n - 4, "\r\n\r\n", 4) == 0;
     if (whole && n <= limits->request_line && n <= limits->head &&
         parse(head, fields, p, p + n, 0, limits) == 0)

@@ -1,5 +1,6 @@
-/* Bytes in, views of a request head out. Pure: no allocation, no I/O, no state but what is passed. What
- * the head means is framing.h's business; here is only its grammar. Rows are those of docs/http.md.
+/* Bytes in, views of a request head out. Pure: no allocation, no I/O, no state but what is passed.
+ * What the head means is framing.h's business; here is only its grammar. Rows are those of
+ * docs/http.md.
  *
  * Every p here and in framing.h points into a buffer of which MH__SCAN_PAD (scan.h) more bytes than
  * those of the head can be read; what they are does not matter. */
@@ -36,10 +37,11 @@ typedef struct mh__search {
     uint32_t lines; /* lines ended since start */
 } mh__search;
 
-/* Looks for the head's end in p[0..n), which has grown since the last call with the same s; each byte is looked at once.
- * Returns the head's length including the empty line (> 0) when it is complete, 0 when more is needed, or minus the
- * status that refuses it as soon as a prefix decides it: 400 (bare LF, too many empty lines), 414, 431. The outcome depends on
- * the bytes only, not on how they were split. */
+/* Looks for the head's end in p[0..n), which has grown since the last call with the same s; each
+ * byte is looked at once. Returns the head's length including the empty line (> 0) when it is
+ * complete, 0 when more is needed, or minus the status that refuses it as soon as a prefix decides
+ * it: 400 (bare LF, too many empty lines), 414, 431. The outcome depends on the bytes only, not on
+ * how they were split. */
 int64_t mh__search_head(mh__search *s, const char *p, size_t n, const mh__limits *limits);
 
 typedef struct mh__head {
@@ -50,15 +52,17 @@ typedef struct mh__head {
     uint8_t minor; /* of HTTP/1.x: 0, or 1 for all later ones */
 } mh__head;
 
-/* Parses the complete head p[0..n) that mh__search_head found (s as it left it; n its result). fields has room for
- * limits->fields. Returns 0, or the status that refuses it: 400, 501 (method over 32 bytes), 505, 431. */
+/* Parses the complete head p[0..n) that mh__search_head found (s as it left it; n its result).
+ * fields has room for limits->fields. Returns 0, or the status that refuses it: 400, 501 (method
+ * over 32 bytes), 505, 431. */
 int mh__parse_head(mh__head *head, mh__field *fields, const char *p, size_t n, const mh__search *s,
                    const mh__limits *limits);
 
 enum { MH__HEAD_PART = 0, MH__HEAD_WHOLE = 1 };
 
-/* Both of the above, the search being spared where p[0..n) is one head as it should be. Returns MH__HEAD_WHOLE when
- * head and fields are filled, MH__HEAD_PART when more is needed, or the status (>= 400) that refuses it. */
+/* Both of the above, the search being spared where p[0..n) is one head as it should be. Returns
+ * MH__HEAD_WHOLE when head and fields are filled, MH__HEAD_PART when more is needed, or the status
+ * (>= 400) that refuses it. */
 int mh__take_head(mh__head *head, mh__field *fields, mh__search *s, const char *p, size_t n,
                   const mh__limits *limits);
 

@@ -1,5 +1,6 @@
-/* Is a peer fast enough? Bytes are counted in windows of constant length, after a grace; a window in which too
- * few came is a verdict. Time in which nobody waited for the peer does not count. Pure. */
+/* Is a peer fast enough? Bytes are counted in windows of constant length, after a grace; a window
+ * in which too few came is a verdict. Time in which nobody waited for the peer does not count.
+ * Pure. */
 #ifndef MH_RATE_H
 #define MH_RATE_H
 
@@ -7,10 +8,10 @@
 #include <stdint.h>
 
 typedef struct mh__rate {
-    uint64_t end;     /* ms: the window in hand ends here; 0 before the first wait */
-    uint64_t paused;  /* ms: since when nobody waits; 0 while somebody does */
-    uint64_t bytes;   /* in this window */
-    bool judged;      /* a window has passed: the grace is over */
+    uint64_t end;    /* ms: the window in hand ends here; 0 before the first wait */
+    uint64_t paused; /* ms: since when nobody waits; 0 while somebody does */
+    uint64_t bytes;  /* in this window */
+    bool judged;     /* a window has passed: the grace is over */
 } mh__rate;
 
 typedef struct mh__rate_rule {
@@ -44,7 +45,8 @@ static inline bool mh__rate_pass(mh__rate *rate, const mh__rate_rule *rule, uint
     return enough;
 }
 
-/* The longest silence, in ms, that neither idle nor the rule forbids; first: no window has passed yet. */
+/* The longest silence, in ms, that neither idle nor the rule forbids; first: no window has passed
+ * yet. */
 static inline uint32_t mh__rate_patience(const mh__rate_rule *rule, uint32_t idle, bool first) {
     if (rule->min == 0) return idle;
     uint64_t most = (uint64_t)rule->window + (first ? rule->grace : 0);

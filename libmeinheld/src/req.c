@@ -1,10 +1,11 @@
-/* The request's side of an exchange: its making and end, and what the head said. Its body is body.c's. */
+/* The request's side of an exchange: its making and end, and what the head said. Its body is
+ * body.c's. */
 #include <stddef.h>
 #include <string.h>
 
 #include "conn.h"
 
-/* ---- making and end ---------------------------------------------------------------------------- */
+/* ---- making and end -------------------------------------------------------------------------- */
 
 static bool keep_fields(mh_req *req, const mh__field *fields, uint32_t n) {
     req->fields = req->few;
@@ -49,7 +50,7 @@ void mh__req_finish(mh_req *req, int why) {
     mh__pool_put(&srv->req_pool, req);
 }
 
-/* ---- what the head said ------------------------------------------------------------------------ */
+/* ---- what the head said ---------------------------------------------------------------------- */
 
 static mh_str view(const mh_req *req, mh__span span) { return (mh_str){req->p + span.off, span.n}; }
 
@@ -132,7 +133,7 @@ void mh_req_set_user(mh_req *req, void *user) { req->user = user; }
 void *mh_req_user(const mh_req *req) { return req->user; }
 mh_loop *mh_req_loop(const mh_req *req) { return req->srv->loop; }
 
-/* ---- leaving HTTP ------------------------------------------------------------------------------ */
+/* ---- leaving HTTP ---------------------------------------------------------------------------- */
 
 int mh_req_abort(mh_req *req) {
     if (!req->conn || req->conn->doomed) return MH_ECLOSED;

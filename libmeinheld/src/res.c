@@ -1,5 +1,6 @@
-/* The response's side of an exchange: what the host pushes becomes bytes on the connection's queue. Body framing,
- * Connection, Date and Server are decided here, so that a host can't get them wrong (RFC 9112 6, 9). */
+/* The response's side of an exchange: what the host pushes becomes bytes on the connection's queue.
+ * Body framing, Connection, Date and Server are decided here, so that a host can't get them wrong
+ * (RFC 9112 6, 9). */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,10 +31,11 @@ static int queued(mh_req *req) {
     return MH_FULL;
 }
 
-/* ---- the head ---------------------------------------------------------------------------------- */
+/* ---- the head -------------------------------------------------------------------------------- */
 
 /* How the body will be framed: fills extra, and what req remembers of it. */
-static int plan_body(mh_req *req, const mh__head_plan *plan, int64_t length, mh__head_extra *extra) {
+static int plan_body(mh_req *req, const mh__head_plan *plan, int64_t length,
+                     mh__head_extra *extra) {
     if (plan->has_length) {
         if (length >= 0 && length != plan->length && !req->is_head && plan->status != 304)
             return MH_EINVAL;
@@ -73,7 +75,8 @@ static void plan_connection(mh_req *req, mh__head_extra *extra) {
     }
 }
 
-/* Checks and queues the head, with room for n bytes of body behind it in one piece; *p is that room. */
+/* Checks and queues the head, with room for n bytes of body behind it in one piece; *p is that
+ * room. */
 static int start(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n_fields,
                  int64_t length, size_t n, char **p) {
     int error = check(req, MH__RES_NONE);
@@ -96,7 +99,8 @@ static int start(mh_req *req, int status, mh_str reason, const mh_str *fields, s
     size_t size = mh__head_write(at, &plan, &extra);
     mh__outq_commit(&c->out, size);
     req->res = MH__RES_OPEN;
-    req->continued = true; /* never after a final status: what comes now is decided by mh__req_body_reusable */
+    req->continued =
+        true; /* never after a final status: what comes now is decided by mh__req_body_reusable */
     req->body_at = c->out.queued;
     if (p) *p = at + size;
     return MH_OK;
@@ -117,7 +121,7 @@ int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n) {
     mh__head_plan plan = {.status = status, .reason = mh__reason(status), .fields = fields, .n = n};
     error = mh__head_check(&plan, 0);
     if (error < 0) return error;
-    if (plan.has_length) return MH_EINVAL; /* RFC 9110 8.6 */
+    if (plan.has_length) return MH_EINVAL;  /* RFC 9110 8.6 */
     if (req->head.minor == 0) return MH_OK; /* RFC 9110 15.2 */
     char *p = mh__outq_reserve(&req->srv->out, &req->conn->out, plan.size);
     if (!p) return MH_ENOMEM;
@@ -128,7 +132,7 @@ int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n) {
     return MH_OK;
 }
 
-/* ---- the body ---------------------------------------------------------------------------------- */
+/* ---- the body -------------------------------------------------------------------------------- */
 
 /* How much of n body bytes may be queued; what is over is reported in *error. */
 static uint64_t admit(mh_req *req, uint64_t n, int *error) {
@@ -146,8 +150,10 @@ static size_t chunk_line(char *p, uint64_t n) {
     static const char digits[] = "0123456789abcdef";
     char *start_at = p;
     int shift = 60;
-    while (shift > 0 && n >> shift == 0) shift -= 4;
-    for (; shift >= 0; shift -= 4) *p++ = digits[(n >> shift) & 15];
+    while (shift > 0 && n >> shift == 0)
+        shift -= 4;
+    for (; shift >= 0; shift -= 4)
+        *p++ = digits[(n >> shift) & 15];
     *p++ = '\r';
     *p++ = '\n';
     return (size_t)(p - start_at);
@@ -192,10 +198,10 @@ int mh_res_write(mh_req *req, const void *p, size_t n) {
     return over < 0 ? over : result;
 }
 
-
 static uint64_t total(const mh_str *pieces, size_t n) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += pieces[i].n;
+    for (size_t i = 0; i < n; i++)
+        sum += pieces[i].n;
     return sum;
 }
 
@@ -218,7 +224,8 @@ int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, 
     } else { /* cut: whole pieces, then part of one, which carries done */
         size_t i = 0;
         uint64_t left = take;
-        while (left > pieces[i].n) left -= pieces[i++].n;
+        while (left > pieces[i].n)
+            left -= pieces[i++].n;
         const mh_str part = {pieces[i].p, (size_t)left};
         if (i > 0) error = mh__outq_borrow(env, out, pieces, i, NULL, NULL);
         if (error == MH_OK) error = mh__outq_borrow(env, out, &part, 1, done, user);
@@ -226,7 +233,8 @@ int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, 
     if (error < 0) return fail(req, error);
     given(req, take);
     error = close_chunk(req);
-    if (error < 0) return MH_OK; /* doomed; but done will be called, so this is no failure of the call */
+    if (error < 0)
+        return MH_OK; /* doomed; but done will be called, so this is no failure of the call */
     int result = queued(req);
     return over < 0 ? over : result;
 }
@@ -265,7 +273,7 @@ int mh_res_file(mh_req *req, int fd, int64_t offset, int64_t len, int own) {
     return result;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 int mh_res_end(mh_req *req) {
     int error = check(req, MH__RES_OPEN);
@@ -308,7 +316,7 @@ uint64_t mh_res_sent(const mh_req *req) {
 
 int mh_res_started(const mh_req *req) { return req->res != MH__RES_NONE; }
 
-/* ---- refusing ---------------------------------------------------------------------------------- */
+/* ---- refusing -------------------------------------------------------------------------------- */
 
 void mh__res_refuse(mh__conn *c, int status, bool is_head) {
     mh_server *srv = c->srv;

@@ -39,7 +39,7 @@ void mh_config_init(mh_config *cfg) {
     };
 }
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 /* Heads, bodies and buffers are counted in 32 bits, with room to double. */
 enum { LIMIT_MOST = 1 << 28 };
@@ -54,13 +54,15 @@ static bool config_is_sound(const mh_config *cfg) {
            in_range(cfg->max_head, 16, LIMIT_MOST) && in_range(cfg->max_fields, 1, UINT16_MAX) &&
            cfg->max_body <= INT64_MAX && cfg->head_timeout > 0 && cfg->body_timeout > 0 &&
            cfg->write_timeout > 0 && cfg->linger_timeout > 0 &&
-           (cfg->min_rate == 0 || cfg->rate_window > 0) && in_range(cfg->linger_max, 0, LIMIT_MOST) &&
-           in_range(cfg->high_water, 1, UINT32_MAX) && cfg->low_water <= cfg->high_water &&
-           cfg->step_read > 0 && cfg->step_write > 0 && cfg->step_requests > 0 &&
-           cfg->accept_batch > 0 && cfg->accept_pause > 0 && cfg->server_name;
+           (cfg->min_rate == 0 || cfg->rate_window > 0) &&
+           in_range(cfg->linger_max, 0, LIMIT_MOST) && in_range(cfg->high_water, 1, UINT32_MAX) &&
+           cfg->low_water <= cfg->high_water && cfg->step_read > 0 && cfg->step_write > 0 &&
+           cfg->step_requests > 0 && cfg->accept_batch > 0 && cfg->accept_pause > 0 &&
+           cfg->server_name;
 }
 
-/* A host built against an older header knows fewer fields at the end: the defaults stand for those. */
+/* A host built against an older header knows fewer fields at the end: the defaults stand for those.
+ */
 static int copy_config(mh_server *srv, const mh_config *cfg) {
     mh_config_init(&srv->cfg);
     if (cfg) {
@@ -119,7 +121,8 @@ static void destroy(mh__child *child) {
     srv->draining = true;
     srv->drained = NULL;
     mh__listeners_close(srv);
-    while (srv->conns) mh__conn_close(srv->conns, MH_FINISH_ABORTED);
+    while (srv->conns)
+        mh__conn_close(srv->conns, MH_FINISH_ABORTED);
     if (srv->drain_timer) mh_loop_cancel(srv->loop, srv->drain_timer);
     mh__task_cancel(&srv->drain_task);
     mh__loop_disown(child);
@@ -134,7 +137,8 @@ static void on_drained(mh_loop *loop, mh__task *task) {
     if (done) done(srv, srv->drained_user);
 }
 
-int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers, const mh_config *cfg) {
+int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
+                  const mh_config *cfg) {
     *out = NULL;
     if (!handlers || handlers->size < sizeof handlers->size) return MH_EINVAL;
     mh__mem *mem = mh__loop_mem(loop);
@@ -143,7 +147,8 @@ int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers, c
     srv->loop = loop;
     srv->child.free = destroy;
     srv->drain_task.fn = on_drained;
-    memcpy(&srv->on, handlers, handlers->size < sizeof *handlers ? handlers->size : sizeof *handlers);
+    memcpy(&srv->on, handlers,
+           handlers->size < sizeof *handlers ? handlers->size : sizeof *handlers);
     mh__bufs_init(&srv->bufs, mem);
     mh__outq_env_init(&srv->out, mem, mh__loop_sigpipe_ignored(loop));
     mh__pool_init(&srv->conn_pool, mem, sizeof(mh__conn), CONNS_KEPT);
@@ -177,13 +182,14 @@ int mh_server_free(mh_server *srv) {
     return MH_OK;
 }
 
-/* ---- draining ---------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static void drain_late(mh_loop *loop, void *user) {
     mh_server *srv = user;
     (void)loop;
     srv->drain_timer = 0;
-    for (mh__conn *c = srv->conns; c; c = c->next) mh__conn_doom(c, MH_FINISH_ABORTED, true);
+    for (mh__conn *c = srv->conns; c; c = c->next)
+        mh__conn_doom(c, MH_FINISH_ABORTED, true);
 }
 
 int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
@@ -197,12 +203,13 @@ int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server 
     srv->drained = done;
     srv->drained_user = user;
     mh__listeners_close(srv);
-    for (mh__conn *c = srv->conns; c; c = c->next) mh__conn_drain(c);
+    for (mh__conn *c = srv->conns; c; c = c->next)
+        mh__conn_drain(c);
     if (srv->n_conns == 0) mh__loop_run_task(srv->loop, &srv->drain_task);
     return MH_OK;
 }
 
-/* ---- for the connections ----------------------------------------------------------------------- */
+/* ---- for the connections --------------------------------------------------------------------- */
 
 mh_str mh__server_date(mh_server *srv) {
     int64_t now = mh__loop_wall(srv->loop);

@@ -1,5 +1,5 @@
-/* A server: what its connections share (handlers, limits, pools, timeout classes), its listeners, and the list
- * of its connections. */
+/* A server: what its connections share (handlers, limits, pools, timeout classes), its listeners,
+ * and the list of its connections. */
 #ifndef MH_SERVER_H
 #define MH_SERVER_H
 
@@ -29,7 +29,8 @@ struct mh_server {
     mh__chunk_limits chunk_limits;
     mh__rate_rule rate;
 
-    /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top. */
+    /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top.
+     */
     struct {
         int head, body, body_first, write, write_first, keepalive, linger, accept_rest;
     } cls;
@@ -42,12 +43,12 @@ struct mh_server {
     mh__conn *conns; /* doubly linked */
     uint32_t n_conns;
     mh__listener *listeners; /* in order of listening */
-    bool paused; /* at max_connections: no listener accepts */
+    bool paused;             /* at max_connections: no listener accepts */
 
     bool draining;
     void (*drained)(mh_server *srv, void *user);
     void *drained_user;
-    mh__task drain_task; /* calls drained from a step */
+    mh__task drain_task;  /* calls drained from a step */
     uint64_t drain_timer; /* aborts what is still open, by mh_loop_timer; 0: none */
 
     int64_t date_at; /* seconds since 1970 that date shows */
@@ -59,7 +60,7 @@ mh_str mh__server_date(mh_server *srv);
 /* A connection has gone: maybe accept again, maybe the drain is over. */
 void mh__server_conn_gone(mh_server *srv);
 
-/* ---- listen.c ---- */
+/* ---- listen.c -------------------------------------------------------------------------------- */
 
 /* srv->paused has changed: all listeners stop or go on accepting. */
 void mh__listeners_update(mh_server *srv);

@@ -38,7 +38,7 @@ struct mh__alarm {
     uint32_t pos; /* in the heap, or ALARM_* */
 };
 
-/* ---- lists ---------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static void list_init(mh__timer *list) { list->next = list->prev = list; }
 
@@ -55,7 +55,7 @@ static void list_remove(mh__timer *timer) {
     timer->next = timer->prev = NULL;
 }
 
-/* ---- classes -------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 int mh__loop_class(mh_loop *loop, uint32_t ms) {
     mh__timers *t = &loop->timers;
@@ -88,7 +88,7 @@ void mh__timer_stop(mh__timer *timer) {
     if (mh__timer_armed(timer)) list_remove(timer);
 }
 
-/* ---- the heap ------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------- */
 
 static bool earlier(const mh__alarm *a, const mh__alarm *b) {
     return a->timer.due != b->timer.due ? a->timer.due < b->timer.due : a->seq < b->seq;
@@ -129,7 +129,7 @@ static void heap_remove(mh__timers *t, mh__alarm *alarm) {
         heap_sink(t, pos, last);
 }
 
-/* ---- alarms --------------------------------------------------------------------------------- */
+/* ---- alarms ---------------------------------------------------------------------------------- */
 
 static int alarms_grow(mh_loop *loop) {
     mh__timers *t = &loop->timers;
@@ -208,7 +208,7 @@ int mh_loop_cancel(mh_loop *loop, uint64_t id) {
     return MH_OK;
 }
 
-/* ---- both ----------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 uint64_t mh__timer_next(const mh_loop *loop) {
     const mh__timers *t = &loop->timers;

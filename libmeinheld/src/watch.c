@@ -71,7 +71,7 @@ void mh__watch_clear(mh_loop *loop) {
     mh__mem_free(&loop->mem, w->events);
 }
 
-/* ---- telling epoll -------------------------------------------------------------------------- */
+/* ---- telling epoll --------------------------------------------------------------------------- */
 
 /* One epoll_ctl, remembered in the slot if it worked. Returns what epoll_ctl does. */
 static int tell(mh_loop *loop, int op, int fd, uint32_t events) {
@@ -142,7 +142,7 @@ static void end(mh_loop *loop, int fd) {
     slot->flags &= MH__SLOT_LISTED; /* the list still has it */
 }
 
-/* ---- handing out events --------------------------------------------------------------------- */
+/* ---- handing out events ---------------------------------------------------------------------- */
 
 static unsigned public_events(uint32_t events) {
     return (events & EPOLLIN ? (unsigned)MH_READ : 0) |
@@ -183,7 +183,7 @@ void mh__watch_dispatch(mh_loop *loop, int n) {
     }
 }
 
-/* ---- watches of the library ----------------------------------------------------------------- */
+/* ---- watches of the library ------------------------------------------------------------------ */
 
 static int begin(mh_loop *loop, int fd, uint32_t events, mh__io_cb cb, void *user) {
     assert(fd >= 0 && cb);
@@ -226,7 +226,7 @@ void mh__loop_del(mh_loop *loop, int fd) {
     if (slot->cb && !(slot->flags & MH__SLOT_PUBLIC)) end(loop, fd);
 }
 
-/* ---- watches of the host -------------------------------------------------------------------- */
+/* ---- watches of the host --------------------------------------------------------------------- */
 
 int mh_loop_watch(mh_loop *loop, int fd, unsigned events, mh_watch_cb cb, void *user) {
     if (fd < 0 || !cb || (events & ~(unsigned)(MH_READ | MH_WRITE | MH_ERROR))) return MH_EINVAL;

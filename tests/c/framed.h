@@ -56,7 +56,8 @@ typedef struct verdict {
 } verdict;
 
 /* Each text stands between before and after in a request. */
-static inline void check_verdicts(const verdict *cases, size_t n, const char *before, const char *after) {
+static inline void check_verdicts(const verdict *cases, size_t n, const char *before,
+                                  const char *after) {
     for (size_t i = 0; i < n; i++) {
         char text[1024];
         snprintf(text, sizeof(text), "%s%s%s", before, cases[i].text, after);

@@ -1,5 +1,5 @@
-/* framing.h: what a head means, rows 10 to 20 and 27 to 29 of docs/http.md; test_target.c has the rest. Built twice,
- * with vectors and with MH_SCAN_PLAIN. */
+/* framing.h: what a head means, rows 10 to 20 and 27 to 29 of docs/http.md; test_target.c has the
+ * rest. Built twice, with vectors and with MH_SCAN_PLAIN. */
 #include "framed.h"
 
 /* ---- numbers --------------------------------------------------------------------------------- */

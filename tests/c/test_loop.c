@@ -69,7 +69,7 @@ static void on_alarm(mh_loop *loop, void *user) {
     note("%s", (const char *)user);
 }
 
-/* ---- phases and tasks ----------------------------------------------------------------------- */
+/* ---- phases and tasks ------------------------------------------------------------------------ */
 
 static void a_step_goes_through_its_phases_in_order(void) {
     mh_loop *loop = new_loop();
@@ -157,7 +157,7 @@ static void what_is_flushed_first_sees_the_time_it_is(void) {
     clock_go();
 }
 
-/* ---- the flush rule ------------------------------------------------------------------------- */
+/* ---- the flush rule -------------------------------------------------------------------------- */
 
 /* Queues the n jobs and a FLUSH task, and steps. */
 static void step_with(mh_loop *loop, job *jobs, size_t n, job *flush) {
@@ -243,7 +243,7 @@ static void flush_due_flushes_after_a_long_piece_or_an_old_answer(void) {
     clock_go();
 }
 
-/* ---- run, stop, reentrance ------------------------------------------------------------------ */
+/* ---- run, stop, reentrance ------------------------------------------------------------------- */
 
 static void on_stop(mh_loop *loop, void *user) {
     (void)user;
@@ -316,7 +316,7 @@ static void the_wall_clock_is_read_once_a_step(void) {
     clock_go();
 }
 
-/* ---- signals -------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static void on_signal(int sig) { (void)sig; }
 
@@ -340,7 +340,7 @@ static void a_signal_ends_the_wait_and_loses_nothing(void) {
     mh_loop_free(loop);
 }
 
-/* ---- fork ----------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 static int watched;
 
@@ -412,7 +412,7 @@ static void without_a_page_wiped_on_fork_the_pid_tells(void) {
     CHECK(in_child(NULL, no_wipe_on_fork));
 }
 
-/* ---- making and freeing --------------------------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static size_t open_fds(void) {
     size_t n = 0;

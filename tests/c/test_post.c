@@ -71,7 +71,7 @@ static void a_wakeup_ends_the_next_wait_and_only_that(void) {
     end_loop(loop, &f);
 }
 
-/* ---- threads -------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, POSTS = 5000 };
 
@@ -191,7 +191,7 @@ static void several_threads_have_loops_of_their_own(void) {
     }
 }
 
-/* ---- a signal handler ----------------------------------------------------------------------- */
+/* ---- a signal handler ------------------------------------------------------------------------ */
 
 static mh_loop *signalled;
 

@@ -132,7 +132,7 @@ static void a_post_of_another_thread_ends_the_hosts_poll(void) {
     mh_loop_free(loop);
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static int ends[2];
 
@@ -192,7 +192,7 @@ static void a_refused_change_makes_it_readable(void) {
     mh_loop_free(loop);
 }
 
-/* ---- deadlines ------------------------------------------------------------------------------ */
+/* ---- deadlines ------------------------------------------------------------------------------- */
 
 static void a_timer_makes_it_readable_when_due(void) {
     mh_loop *loop = new_shared_loop();
@@ -256,7 +256,7 @@ static void a_class_timer_makes_it_readable_and_a_stopped_one_at_most_once(void)
     mh_loop_free(loop);
 }
 
-/* ---- the first call ------------------------------------------------------------------------- */
+/* ---- the first call -------------------------------------------------------------------------- */
 
 static void what_was_there_before_the_first_call_counts(void) {
     mh_loop *loop = NULL;

@@ -1,5 +1,5 @@
-/* framing.h: Host and the request-target, rows 21 to 25 of docs/http.md. Built twice, with vectors and with
- * MH_SCAN_PLAIN. */
+/* framing.h: Host and the request-target, rows 21 to 25 of docs/http.md. Built twice, with vectors
+ * and with MH_SCAN_PLAIN. */
 #include "framed.h"
 
 #include <arpa/inet.h>

@@ -32,7 +32,7 @@ static void step(mh_loop *loop) { CHECK(mh_loop_step(loop, 0) >= 0); }
 
 #define CHECK_NONE_RAN() CHECK_INT(n_ran, 0)
 
-/* ---- classes -------------------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 typedef struct item {
     mh__timer timer;
@@ -174,7 +174,7 @@ static void arming_outside_a_step_reads_the_clock(void) {
     mh_loop_free(loop);
 }
 
-/* ---- alarms --------------------------------------------------------------------------------- */
+/* ---- alarms ---------------------------------------------------------------------------------- */
 
 static void alarm_note(mh_loop *loop, void *user) {
     (void)loop;
@@ -321,7 +321,7 @@ static void long_deadlines_are_neither_clamped_nor_early(void) {
     mh_loop_free(loop);
 }
 
-/* ---- against a model ------------------------------------------------------------------------ */
+/* ---- against a model ------------------------------------------------------------------------- */
 
 /* A fixed sequence; the numbers are those of Knuth's MMIX generator. */
 static uint64_t seed;
@@ -424,7 +424,7 @@ static void class_timers_agree_with_a_naive_model(void) {
     mh_loop_free(loop);
 }
 
-/* ---- memory --------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void a_failed_allocation_leaves_everything_as_it_was(void) {
     clock_stop();

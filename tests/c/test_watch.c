@@ -15,7 +15,7 @@ static void on_io(mh_loop *loop, int fd, uint32_t events, void *user) {
          events & EPOLLHUP ? "+hup" : "", events & EPOLLERR ? "+err" : "");
 }
 
-/* ---- events --------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void a_watched_fd_gets_the_events_it_asked_for(void) {
     mh_loop *loop = new_loop(64, 16);
@@ -90,7 +90,7 @@ static void more_ready_fds_than_a_step_takes_are_served_in_the_next(void) {
     mh_loop_free(loop);
 }
 
-/* ---- within one batch ----------------------------------------------------------------------- */
+/* ---- within one batch ------------------------------------------------------------------------ */
 
 /* Two watches that are ready together; whichever is called first acts on the other one. */
 static pair both[2];
@@ -173,7 +173,7 @@ static void a_stale_event_does_not_reach_a_reused_fd(void) {
     end_two(loop);
 }
 
-/* ---- what epoll is told --------------------------------------------------------------------- */
+/* ---- what epoll is told ---------------------------------------------------------------------- */
 
 static void epoll_is_told_just_before_the_wait_and_of_an_end_at_once(void) {
     mh_loop *loop = new_loop(64, 16);
@@ -281,7 +281,7 @@ static void an_exclusive_fd_is_paused_and_resumed_without_mod(void) {
     mh_loop_free(loop);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void end_on_error(mh_loop *loop, int fd, uint32_t events, void *user) {
     on_io(loop, fd, events, user);
@@ -351,7 +351,7 @@ static void a_refused_fd_whose_watch_ends_first_is_not_told(void) {
     mh_loop_free(loop);
 }
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void the_table_grows_to_any_fd(void) {
     mh_loop *loop = new_loop(1, 16);
