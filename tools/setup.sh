@@ -79,9 +79,10 @@ choose_python() {
         say "there is no Python from 3.10 on${PYTHON:+ at PYTHON='$PYTHON'}"
         missing="$missing python3 python3-dev python3-venv"
     else
-        packages=$(lacks "$python")
         say "$python can't build extensions or make virtual environments"
-        missing="$missing $(echo $packages)"
+        for package in $(lacks "$python"); do
+            missing="$missing $package"
+        done
     fi
 }
 

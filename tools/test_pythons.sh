@@ -1,6 +1,8 @@
 #!/bin/bash
 # Runs the Python tests on the installed package with every Python at hand: what `pip install .` makes for the oldest
 # CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own.
+#
+# environment: PYTHONS (default: pypy3 python3.10 python3.11 python3.12 python3.13; the last one's summary comes last)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,7 +49,7 @@ run_tests() {
         "${pip[@]}" wheel --no-deps --wheel-dir "$directory" .
         wheel=$(echo "$directory"/*.whl)
     fi
-    "${pip[@]}" install "$wheel[test]"
+    "${pip[@]}" install "${wheel}[test]"
     timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2
 }
 
@@ -55,7 +57,7 @@ rm -rf "$work"
 mkdir -p "$work"
 status=0
 shared= # the wheel of the oldest CPython
-for name in pypy3 python3.10 python3.11 python3.12 python3.13; do
+for name in ${PYTHONS:-pypy3 python3.10 python3.11 python3.12 python3.13}; do
     if [ "$name" = pypy3 ]; then
         python=$(command -v pypy3 || true)
         [ -n "$python" ] && identify "$python" >/dev/null || python=
