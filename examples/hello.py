@@ -1,5 +1,7 @@
 """Hello world: python examples/hello.py"""
 
+import sys
+
 from meinheld import server
 
 
@@ -12,6 +14,9 @@ def hello_world(environ, start_response):
 
 
 if __name__ == "__main__":
-    server.listen(("127.0.0.1", 8000))
+    try:
+        server.listen(("127.0.0.1", 8000))
+    except OSError as exc:
+        sys.exit(f"hello.py: 127.0.0.1:8000: {exc.strerror}")
     print("http://127.0.0.1:8000/ - try: curl -i http://127.0.0.1:8000/", flush=True)
-    server.run(hello_world)
+    server.run(hello_world, silent=True)  # Ctrl-C ends it without a KeyboardInterrupt
