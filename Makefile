@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-pythons lint format clean
+.PHONY: help build serve test test-sanitize test-pythons bench lint format clean
 
 WERROR ?= false
 export PYTHON WERROR
@@ -41,6 +41,9 @@ test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 test-pythons: ## the Python tests on a wheel, with every CPython from 3.10 to 3.13 and PyPy that is found
 	@tools/setup.sh build
 	@tools/test_pythons.sh
+
+bench: ## measure beside the peers, some minutes (benchmarks/README.md)
+	@python3 benchmarks/run.py
 
 lint: ## clang-format, ruff and mypy, changing nothing
 	@tools/setup.sh build test lint
