@@ -150,7 +150,7 @@ def test_version_is_printed(folder: Path) -> None:
 
 
 def installed_command() -> list[str]:
-    """The command meinheld: the script that was installed, or what pyproject.toml says is to be one."""
+    """The script that was installed, or else what pyproject.toml says is to be one."""
     script = Path(sys.executable).with_name("meinheld")
     if script.exists():
         return [str(script)]
