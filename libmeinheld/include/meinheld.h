@@ -2,21 +2,25 @@
  *
  * Caveats first; they hold for every function below.
  *
- *  - Threads. Every object belongs to the thread that steps its loop. Only mh_loop_post and
- *    mh_loop_wakeup may be called from other threads (both are safe in a signal handler's thread,
- *    mh_loop_wakeup in a signal handler too). Several loops, one per thread, are fine.
- *  - Callbacks run only inside mh_loop_step, mh_loop_run, mh_loop_flush, mh_loop_flush_due,
- *    mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback
- * every function of this header may be called but those six and mh_loop_new's own loop's
- * mh_loop_free.
- *  - Results are int: >= 0 is success, negative is an MH_E* code below, never a raw errno.
- *    A call that fails has changed nothing, unless its comment says otherwise.
- *  - Views (mh_str) are not terminated and belong to the library. Those of a request stay valid
- *    until its on_finish has returned.
- *  - Fork. A loop works only in the process that made it: mh_loop_run and mh_loop_step answer
- * MH_EFORK elsewhere, and mh_loop_free closes the child's copies without disturbing the parent.
- *  - The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does
- * not reach the host; every descriptor it makes is close-on-exec.
+ * Threads. Every object belongs to the thread that steps its loop. Only mh_loop_post and
+ * mh_loop_wakeup may be called from other threads, and mh_loop_wakeup also from a signal handler.
+ * Several loops, one per thread, are fine.
+ *
+ * Callbacks run only inside mh_loop_step, mh_loop_run, mh_loop_flush, mh_loop_flush_due,
+ * mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback every
+ * function may be called but those six: five answer MH_ESTATE, and mh_loop_free does nothing.
+ *
+ * Results are int: >= 0 is success, negative is an MH_E* code below, never a raw errno. A call that
+ * fails has changed nothing, unless its comment says otherwise.
+ *
+ * Views (mh_str) are not terminated and belong to the library. Those of a request stay valid until
+ * its on_finish has returned.
+ *
+ * Fork. A loop works only in the process that made it: mh_loop_run and mh_loop_step answer MH_EFORK
+ * elsewhere, and mh_loop_free closes the child's copies without disturbing the parent.
+ *
+ * The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does not
+ * reach the host; every descriptor it makes is close-on-exec.
  *
  * "RFC" without more means RFC 9112. Times are milliseconds of CLOCK_MONOTONIC unless a name says
  * otherwise; sizes are bytes.
@@ -204,7 +208,9 @@ typedef struct mh_handlers {
 
 MH_API void mh_handlers_init(mh_handlers *h);
 
-/* Limits of a server. Row numbers are those of docs/http.md. */
+/* Limits of a server. Row numbers are those of docs/http.md. Where min_rate is on, a silent peer is
+ * given up after rate_grace + rate_window, later after rate_window, if that is less than
+ * body_timeout or write_timeout. */
 typedef struct mh_config {
     size_t size;               /* sizeof(mh_config), set by mh_config_init */
     uint32_t max_connections;  /* accepting pauses at this many; 100000 */
@@ -323,8 +329,8 @@ MH_API mh_loop *mh_req_loop(const mh_req *req);
 /* Reads up to cap bytes of the body, decoded. Returns their number (> 0), MH_EOS at the end, or
  * MH_EAGAIN, after which on_readable follows. The first call sends "100 Continue" where the client
  * waits for it. Errors: MH_EBODY, MH_ENOMEM, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the
- * peer left in mid-body: never taken for an end), MH_EINVAL. An error stays; the connection closes
- * after the response. */
+ * peer left in mid-body: never taken for an end), MH_EINVAL, MH_ESTATE (after the response's end).
+ * An error of the body stays; the connection closes after the response. */
 MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
 
 /* Ends the exchange and resets the connection, without another byte. on_finish follows from a step.
@@ -374,9 +380,9 @@ typedef void (*mh_done_cb)(void *user);
 MH_API int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, void *user);
 
 /* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands
- * now. own: the library closes fd when done with it, also on error. A file that turns out shorter
- * aborts the connection. Errors: MH_EINVAL (no regular file, offset past its end), MH_ESYS. Results
- * as mh_res_write. */
+ * now. own: the library closes fd when done with it, also on error; else fd has to stay open until
+ * on_finish. A file that turns out shorter aborts the connection. Errors: MH_EINVAL (no regular
+ * file, offset past its end). Results as mh_res_write. */
 MH_API int mh_res_file(mh_req *req, int fd, int64_t offset, int64_t len, int own);
 
 /* Ends the response. One that is short of its declared length aborts the connection: MH_ERANGE. */

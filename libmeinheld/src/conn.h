@@ -53,6 +53,7 @@ struct mh__conn {
     mh__rate in_rate, out_rate;
     uint64_t out_taken;   /* of out.sent: what the peer's side had taken when last looked at */
     mh_req *first, *tail; /* exchanges not yet finished, in order */
+    size_t kept;          /* bytes that these hold besides their output: heads and structs */
     mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
     mh_req *dropping; /* the tail, if it is answered and the rest of its body is being dropped */
 };
@@ -155,6 +156,9 @@ void mh__conn_body_complete(mh__conn *c);
 /* The callbacks of its flush task and its timer on output. */
 void mh__conn_on_flush(mh_loop *loop, mh__task *task);
 void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer);
+/* Whether it holds so much for its peer, in output and in exchanges not yet finished, that the next
+ * request has to wait: a client that sends and doesn't read can't grow memory. */
+bool mh__conn_is_full(const mh__conn *c);
 /* Something was queued on c->out. */
 void mh__conn_written(mh__conn *c);
 

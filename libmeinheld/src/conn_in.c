@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* Answers a request that never reaches the host. */
@@ -44,6 +45,13 @@ void mh__conn_fill(mh__conn *c) {
         c->hangup = true;
     }
     mh__loop_run_task(srv->loop, &c->run);
+}
+
+/* Whether bytes wait in the socket, of which epoll will tell: a step takes a bounded number of
+ * events, so after a long callback a deadline may pass before its connection's turn has come. */
+static bool input_waits(const mh__conn *c) {
+    int n = 0;
+    return (c->events & EPOLLIN) && ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
 }
 
 /* LINGER: throws away what still comes. */
@@ -176,6 +184,7 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
     }
     *(c->tail ? &c->tail->next : &c->first) = req;
     c->tail = c->current = req;
+    c->kept += sizeof *req + head->size;
     c->search = (mh__search){0};
     c->in_rate = (mh__rate){0};
     c->read_left = srv->cfg.step_read;
@@ -191,7 +200,7 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
 static void no_head_yet(mh__conn *c) {
     if (c->eof || (c->srv->draining && mh__input_n(&c->in) == 0)) {
         mh__conn_end_after_output(c);
-    } else if (c->late) {
+    } else if (c->late && !input_waits(c)) {
         refuse(c, 408, false);
     } else if (mh__input_n(&c->in) > 0) {
         mh__conn_set_state(c, MH__CONN_HEAD);
@@ -251,7 +260,7 @@ static bool drop_body(mh__conn *c) {
 /* FLUSH: whether the next request's turn has come. */
 static bool may_go_on(mh__conn *c) {
     if (c->dropping && !drop_body(c)) return false;
-    if (c->last || mh__outq_pending(&c->out) >= c->srv->cfg.high_water) return false;
+    if (c->last || mh__conn_is_full(c)) return false;
     mh__conn_set_state(c, MH__CONN_IDLE);
     return true;
 }
@@ -288,7 +297,7 @@ static void tell_host(mh__conn *c) {
     if (c->hangup) {
         c->hangup = false;
         mh_req *req = c->current;
-        if (req && !req->hung_up && srv->on.on_hangup) {
+        if (req && !req->hung_up && srv->on.on_hangup && !c->doomed) {
             req->hung_up = true;
             srv->on.on_hangup(req, srv->on.user);
         }
@@ -353,14 +362,15 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
         if (mh__input_n(&c->in) > 0 || c->eof) return; /* it came in this very step */
-        if (c->out.head) {                             /* out_timer watches over it */
+        if (input_waits(c)) return;
+        if (c->out.head) { /* out_timer watches over it */
             mh__conn_set_state(c, MH__CONN_IDLE);
             return;
         }
         mh__conn_close(c, MH_FINISH_TIMEOUT);
         return;
     case MH__CONN_HEAD:
-        if (mh__task_queued(&c->run)) { /* more came in this step: perhaps the rest */
+        if (mh__task_queued(&c->run) || input_waits(c)) { /* more came: perhaps the rest */
             c->late = true;
         } else {
             refuse(c, 408, false);
@@ -369,7 +379,7 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
     case MH__CONN_BODY:
     case MH__CONN_HOST:
     case MH__CONN_FLUSH:
-        if (c->readable) return;
+        if (c->readable || input_waits(c)) return;
         if (c->dropping) { /* the request is answered: no reason to cut that short */
             end_dropping(c, false);
             return;

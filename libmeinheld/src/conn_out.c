@@ -5,6 +5,10 @@
 
 #include "conn.h"
 
+bool mh__conn_is_full(const mh__conn *c) {
+    return mh__outq_pending(&c->out) + c->kept >= c->srv->cfg.high_water;
+}
+
 void mh__conn_written(mh__conn *c) {
     /* While the socket is full, EPOLLOUT brings the flush. */
     if (!(c->events & EPOLLOUT)) mh__loop_flush_task(c->srv->loop, &c->flush);
@@ -17,6 +21,7 @@ static void finish_first(mh__conn *c, int why) {
     if (!c->first) c->tail = NULL;
     if (req == c->current) c->current = NULL;
     if (req == c->dropping) c->dropping = NULL;
+    c->kept -= sizeof *req + req->head.size;
     req->sent = mh_res_sent(req);
     req->conn = NULL;
     mh__req_finish(req, why);
@@ -90,7 +95,7 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
         if (srv->on.on_writable) srv->on.on_writable(req, srv->on.user);
     }
     if (c->doomed) return;
-    if (c->state == MH__CONN_FLUSH && !c->last && mh__outq_pending(&c->out) < srv->cfg.high_water)
+    if (c->state == MH__CONN_FLUSH && !c->last && !mh__conn_is_full(c))
         mh__loop_run_task(loop, &c->run);
     /* A callback has written more: it leaves in a coming step, and nothing ends before that. */
     if (result == MH__OUTQ_EMPTY && c->out.head) result = MH__OUTQ_BUDGET;

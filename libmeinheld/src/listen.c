@@ -51,9 +51,15 @@ static void on_rested(mh_loop *loop, mh__timer *timer) {
     listener_set(l);
 }
 
+/* Takes no more for a while. */
+static void rest(mh__listener *l) {
+    l->resting = true;
+    mh__timer_arm(l->srv->loop, &l->rest, l->srv->cls.accept_rest);
+    listener_set(l);
+}
+
 /* Accept failed. True if the next attempt may go better at once. */
 static bool accept_again(mh__listener *l) {
-    mh_server *srv = l->srv;
     switch (errno) {
     case EAGAIN:
         return false;
@@ -72,9 +78,7 @@ static bool accept_again(mh__listener *l) {
     /* No descriptors or memory: the connection stays in the backlog, and epoll would tell of it for
      * ever. */
     default:
-        l->resting = true;
-        mh__timer_arm(srv->loop, &l->rest, srv->cls.accept_rest);
-        listener_set(l);
+        rest(l);
         return false;
     }
 }
@@ -83,7 +87,10 @@ static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
     mh__listener *l = user;
     mh_server *srv = l->srv;
     (void)loop;
-    (void)events;
+    if (events & EPOLLERR) { /* epoll refused the watch, and would be asked again in every step */
+        rest(l);
+        return;
+    }
     for (uint32_t i = 0; i < srv->cfg.accept_batch && !srv->paused; i++) {
         struct sockaddr_storage peer = {0};
         socklen_t n = sizeof peer;

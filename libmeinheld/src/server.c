@@ -132,8 +132,9 @@ static void destroy(mh__child *child) {
 static void on_drained(mh_loop *loop, mh__task *task) {
     mh_server *srv = (mh_server *)(void *)((char *)task - offsetof(mh_server, drain_task));
     void (*done)(mh_server *, void *) = srv->drained;
-    (void)loop;
     srv->drained = NULL;
+    if (srv->drain_timer) mh_loop_cancel(loop, srv->drain_timer);
+    srv->drain_timer = 0;
     if (done) done(srv, srv->drained_user);
 }
 
@@ -224,9 +225,7 @@ void mh__server_conn_gone(mh_server *srv) {
     srv->n_conns--;
     if (srv->draining) {
         if (srv->n_conns > 0) return;
-        if (srv->drain_timer) mh_loop_cancel(srv->loop, srv->drain_timer);
-        srv->drain_timer = 0;
-        if (srv->drained) mh__loop_run_task(srv->loop, &srv->drain_task);
+        if (srv->drained || srv->drain_timer) mh__loop_run_task(srv->loop, &srv->drain_task);
     } else if (srv->paused && srv->n_conns < srv->cfg.max_connections) {
         srv->paused = false;
         mh__listeners_update(srv);

@@ -3,11 +3,25 @@
 #include "client.h"
 
 #include <dirent.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static bool watches_full; /* as at /proc/sys/fs/epoll/max_user_watches */
+static unsigned times_refused;
+
+/* In place of libc's: the library is linked statically. */
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev) {
+    if (watches_full && op == EPOLL_CTL_ADD) {
+        times_refused++;
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epfd, op, fd, ev);
+}
 
 /* A loop and a server without listeners. */
 static void bare(fix *f) {
@@ -336,6 +350,29 @@ static void without_descriptors_accepting_rests_and_goes_on(void) {
     fix_close(&f);
 }
 
+static void a_listener_that_epoll_refuses_rests_and_goes_on(void) {
+    for (int recovers = 0; recovers < 2; recovers++) {
+        fix f;
+        peer p;
+        fix_init(&f);
+        f.on_request = say_hello;
+        f.cfg.accept_pause = recovers ? 1 : 600000;
+        REQUIRE(fix_open(&f) == MH_OK);
+        watches_full = true; /* listeners are watched from the first step */
+        times_refused = 0;
+        for (int i = 0; i < 20; i++)
+            mh_loop_step(f.loop, 0);
+        CHECK(times_refused > 0);
+        if (!recovers) CHECK_INT(times_refused, 2); /* TCP and unix, once each: it does not spin */
+        watches_full = false;
+        if (recovers) {
+            peer_tcp(&p, &f, 0);
+            visit(&f, &p);
+        }
+        fix_close(&f);
+    }
+}
+
 static void limits_out_of_range_are_refused(void) {
     static const size_t zero[] = {
         offsetof(mh_config, max_connections), offsetof(mh_config, max_request_line),
@@ -450,6 +487,7 @@ int main(void) {
     RUN(what_does_not_listen_is_not_adopted);
     RUN(at_the_cap_accepting_stops_and_below_it_goes_on);
     RUN(without_descriptors_accepting_rests_and_goes_on);
+    RUN(a_listener_that_epoll_refuses_rests_and_goes_on);
     RUN(limits_out_of_range_are_refused);
     RUN(freeing_ends_open_exchanges_and_leaks_no_descriptor);
     RUN(no_descriptor_is_inherited_by_a_child);

@@ -34,6 +34,16 @@ static void pass(fix *f, uint64_t ms) {
 
 static bool is_open(peer *p) { return !peer_over(p); }
 
+/* Reads the body, and answers when that has ended. */
+static void drink_and_answer(fix *f, mh_req *req) {
+    char buf[16];
+    int got;
+    do
+        got = mh_req_read(req, buf, sizeof buf);
+    while (got > 0);
+    if (got == MH_EOS) say_hello(f, req);
+}
+
 /* ---- heads and keep-alive -------------------------------------------------------------------- */
 
 static void a_connection_that_says_nothing_is_closed_silently(void) {
@@ -92,6 +102,38 @@ static void a_head_still_in_pieces_at_its_deadline_is_late(void) {
     REQUIRE(send(p.fd, &GET[10], 1, 0) == 1);
     CHECK_ANSWER(&f, &p, 408, "Request Timeout\n");
     finish(&f, &p);
+}
+
+enum { WAITING = 8 };
+
+/* A callback has taken longer than every deadline, and a step takes only one event. */
+static void what_waits_in_its_socket_at_a_deadline_is_served(void) {
+    static const char *const first[] = {"", GET, "GET / HT",
+                                        "POST / HTTP/1.1\r\nHost: a\r\n"
+                                        "Content-Length: 5\r\n\r\nh"};
+    static const char *const second[] = {GET, GET, &GET[8], "ello"};
+    for (size_t state = 0; state < 4; state++) {
+        fix f;
+        peer p[WAITING];
+        begin(&f, p);
+        f.loop_cfg.max_events = 1;
+        f.on_request = f.on_readable = drink_and_answer;
+        REQUIRE(fix_open(&f) == 0);
+        for (int i = 0; i < WAITING; i++) {
+            peer_unix(&p[i], &f);
+            peer_send(&f, &p[i], first[state]);
+            settle(&f);
+            if (state == 1) CHECK_ANSWER(&f, &p[i], 200, "hello");
+        }
+        clock_pass_ms(60000);
+        for (int i = 0; i < WAITING; i++) /* without a step */
+            REQUIRE(send(p[i].fd, second[state], strlen(second[state]), 0) > 0);
+        for (int i = 0; i < WAITING; i++)
+            CHECK_ANSWER(&f, &p[i], 200, "hello");
+        for (int i = 1; i < WAITING; i++)
+            peer_close(&p[i]);
+        finish(&f, p);
+    }
 }
 
 static void the_second_head_has_a_deadline_of_its_own(void) {
@@ -476,6 +518,7 @@ int main(void) {
     RUN(a_head_is_due_ten_seconds_from_its_first_byte_however_it_trickles);
     RUN(a_head_whose_last_bytes_wait_at_its_deadline_is_served);
     RUN(a_head_still_in_pieces_at_its_deadline_is_late);
+    RUN(what_waits_in_its_socket_at_a_deadline_is_served);
     RUN(the_second_head_has_a_deadline_of_its_own);
     RUN(an_idle_connection_is_closed_silently_after_keepalive);
     RUN(keepalive_zero_closes_after_each_answer);
