@@ -276,6 +276,39 @@ static void an_idle_connection_holds_at_most_512_bytes(void) {
     CHECK_INT(mem.blocks, 0);
 }
 
+/* 400 requests with heads of 30 KB, 12 MB in all, from a client that reads nothing. */
+static void a_client_that_pipelines_and_does_not_read_is_bounded(void) {
+    static char request[30000];
+    const char start[] = "GET / HTTP/1.1\r\nHost: a\r\nX: ", end[] = "\r\n\r\n";
+    fix f;
+    peer p;
+    failing mem;
+    size_t most = 0, sent = 0;
+    memset(request, 'x', sizeof request);
+    memcpy(request, start, sizeof start - 1);
+    memcpy(request + sizeof request - (sizeof end - 1), end, sizeof end - 1);
+    begin(&f, &mem);
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    UNTIL(&f, mh_server_connections(f.srv) == 1);
+    size_t before = mem.bytes;
+    for (int idle = 0; idle < 3 && sent < 400 * sizeof request;) {
+        size_t at = sent % sizeof request;
+        ssize_t n = send(p.fd, request + at, sizeof request - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        settle(&f);
+        if (mem.bytes - before > most) most = mem.bytes - before;
+        if (n > 0) sent += (size_t)n;
+        idle = n > 0 ? 0 : idle + 1;
+    }
+    CHECK(sent > 10 * sizeof request);
+    CHECK(most < 1 << 20);
+    peer_close(&p);
+    UNTIL(&f, mh_server_connections(f.srv) == 0);
+    fix_close(&f);
+    CHECK_INT(mem.blocks, 0);
+}
+
 static void what_a_burst_took_goes_back_but_for_the_pools(void) {
     static const char post[] = "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc";
     enum { MANY = 400 };
@@ -309,6 +342,7 @@ int main(void) {
     RUN(making_loop_server_and_listeners_fails_cleanly);
     RUN(continue_is_sent_once_there_is_memory);
     RUN(an_idle_connection_holds_at_most_512_bytes);
+    RUN(a_client_that_pipelines_and_does_not_read_is_bounded);
     RUN(what_a_burst_took_goes_back_but_for_the_pools);
     return check_end();
 }
