@@ -248,3 +248,13 @@ def test_memory_grows_by_what_arrives_not_by_what_is_declared(serve: Serve) -> N
         finally:
             for client in clients:
                 client.close()
+
+
+@pytest.mark.parametrize("chunk", [0, 100_000])
+def test_a_full_disk_costs_the_upload_and_not_the_server(serve: Serve, chunk: int) -> None:
+    server = serve("apps.full_disk:app", tracebacks=1)
+    with server.connect() as client:
+        assert post(client, "/", bytes(3 * MEBIBYTE // 2), chunk).status == 500
+    server.wait_for_log("a request body could not be kept")
+    with server.connect() as client:
+        assert post(client, "/", bytes(100_000), chunk).body == b"100000"

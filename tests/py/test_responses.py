@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,3 +223,24 @@ def test_a_client_that_leaves_in_mid_file_leaves_nothing_open(serve: Serve, path
                 client.read_some(10_000)
         wait_until(lambda: server.open_fds() == before, "closed what the leavers had opened")
         wait_until(lambda: server.log == "file closed\n" * 3, "closed the files")
+
+
+def test_a_stream_without_end_and_its_greedy_reader_starve_nobody(serve: Serve) -> None:
+    server = serve(RESPONSES)
+    with server.connect() as greedy, server.connect() as other:
+        greedy.send(request("/endless"))
+        greedy.read_head()
+
+        def read_on() -> None:
+            with contextlib.suppress(OSError):
+                while greedy.socket.recv(1 << 20):
+                    pass
+
+        reader = threading.Thread(target=read_on)
+        reader.start()
+        try:
+            for _ in range(20):
+                assert other.get("/one-piece").body == b"one piece"
+        finally:
+            greedy.socket.shutdown(socket.SHUT_RDWR)
+            reader.join()

@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,21 @@ def test_a_stale_unix_socket_is_replaced_and_another_file_is_not(
     with pytest.raises(OSError, match="in use"):
         server.listen(unix_path)
     assert Path(unix_path).read_text() == "precious"
+
+
+def test_a_live_unix_socket_with_a_full_backlog_is_in_use(unix_path: str) -> None:
+    with ExitStack() as stack:
+        live = stack.enter_context(socket.socket(socket.AF_UNIX))
+        live.bind(unix_path)
+        live.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect(unix_path)
+        with pytest.raises(OSError, match="in use"):
+            server.listen(unix_path)
+        assert Path(unix_path).is_socket()
 
 
 def test_listen_adopts_a_descriptor_or_several(

@@ -1,15 +1,19 @@
 """From the strings of a request's head to environ (PEP 3333, "environ Variables").
 
-What depends only on the sequence of the field names, the listener and the version is a *plan*, made
-once and kept: a pristine dict with every key in place, and the keys whose values each request
-brings. So a plain request is a copy and an update. Plans never see values, and their dicts are
-never handed out."""
+What requests repeat is made once and kept, by numbers that the C half gives (see mhpy.h):
+
+- A *plan* holds what depends on the sequence of the field names, the listener and the version: a
+  pristine dict with every key in place, and the keys whose values a request brings.
+- A *block* is what the fields alone decide, names and values: HTTP_*, CONTENT_TYPE, CONTENT_LENGTH.
+- A *template* is a pristine environ. One of a whole head (Known, in _wsgi.py) holds all that the
+  head's bytes and its listener decide; one of a block lacks what the request line says.
+- A *peer* is what environ says of the connection. No template holds it: it is set each time.
+
+None of these dicts is ever handed to an application: it gets copies. All are bounded by the C
+half's tables, but for the templates of blocks, which are dropped when they are many."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -21,21 +25,22 @@ _FIXED = (
     "RAW_URI",
     "PATH_INFO",
     "QUERY_STRING",
-    "REMOTE_ADDR",
-    "REMOTE_PORT",
 )
 
-# In place of the count of a plan that takes the long way: no request has so many pieces.
-_LONG_WAY = -1
+# What a peer brings, of which the last only at a wildcard.
+_PEER = ("REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME")
+
+# Templates of blocks kept at once: a block has one for each listener and version it comes with.
+_MAX_TEMPLATES = 512
 
 
 class Plan(NamedTuple):
-    """How heads of one kind become environ. Unpacked, not asked by name, where requests are
-    served."""
+    """How heads of one kind become environ."""
 
     base: Environ
-    keys: tuple[str | None, ...]  # None: the value is dropped
-    pieces: int  # of a request that can take the short way: each key once, none dropped
+    keys: tuple[str | None, ...]  # of the fields; None: the value is dropped
+    plain: bool  # each key once, none dropped
+    short: tuple[str, ...]  # if plain, the keys of all strings that a request brings, else none
 
 
 class Place(NamedTuple):
@@ -50,17 +55,19 @@ def field_key(name: str) -> str | None:
     """environ's key for a field, None if it is not to be seen.
 
     A name with "_" would be taken for one with "-" (row 26 of docs/http.md). Transfer-Encoding is
-    gone once the body has been decoded (row 13); so it is always."""
+    gone once the body has been decoded (row 13); so it is always.
+
+    Not interned: clients choose the names, and CPython 3.12 never frees an interned string."""
     key = name.upper().replace("-", "_")
     if "_" in name or key == "TRANSFER_ENCODING":
         return None
     if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         key = "HTTP_" + key
-    return sys.intern(key)
+    return key
 
 
 class Plans:
-    """The plans of one run, by the numbers that the C half gives them."""
+    """What one run has learned."""
 
     def __init__(self, places: list[Place], shared: Environ) -> None:
         """shared: what is the same for all requests; places: the listeners in their order."""
@@ -68,58 +75,134 @@ class Plans:
         self._shared = shared
         self._shapes: dict[int, list[str]] = {}
         self._plans: dict[int, Plan] = {}
-        self.get = self._plans.get
+        self._blocks: dict[int, Environ] = {}
+        self._templates: dict[int, Environ] = {}
+        self.peers: dict[int, Environ] = {}
 
     def learn(self, shape: int, names: list[str]) -> None:
         """A shape's field names; plans of its number are made when asked for."""
         self._shapes[shape] = names
 
-    def forget(self) -> None:
+    def meet(self, peer: int, texts: list[str]) -> None:
+        """What environ says of a peer. It takes the place of the one before of that number."""
+        self.peers[peer] = dict(zip(_PEER, texts))
+
+    def forget_shapes(self) -> None:
         """All shapes are void."""
         self._shapes.clear()
         self._plans.clear()
 
-    def make(self, number: int) -> Plan | None:
+    def forget_blocks(self) -> None:
+        """All blocks are void."""
+        self._blocks.clear()
+        self._templates.clear()
+
+    def short_environ(self, number: int, texts: list[str]) -> Environ | None:
+        """environ of a head of the plainest kind, without what its peer brings: no flag, nothing to
+        be learned, and a plan with each key once. None if it is not."""
+        plan = self._plans.get(number)
+        if plan is None or len(texts) != len(plan.short):
+            return None
+        environ = plan.base.copy()
+        environ.update(zip(plan.short, texts))
+        environ["REQUEST_URI"] = texts[1]
+        return environ
+
+    def environ(
+        self, number: int, texts: list[str], named: bool, absolute: bool, block: int
+    ) -> Environ | None:
+        """environ of a head whose fields travel along, without what its peer brings; None if its
+        strings are not as many as they should be. named: the names do too; absolute: so does an
+        authority; block: learn its fields by that number, if it is not 0."""
+        fixed = len(_FIXED)
+        fields = len(texts) - fixed - absolute
+        if named:
+            # Too few strings of a name, a value and what is fixed make the counts below differ.
+            fields //= 2
+            plan = self._build(number, texts[: max(0, fields)])
+            texts = texts[fields:]
+        else:
+            found = self._plans.get(number) or self._make(number)
+            if found is None:
+                return None
+            plan = found
+        if len(texts) != fixed + len(plan.keys) + absolute:
+            return None
+        environ = plan.base.copy()
+        _fill(environ, plan, texts[fixed : fixed + len(plan.keys)])
+        if block:
+            self._blocks[block] = {key: environ[key] for key in plan.keys if key is not None}
+        _set_line(environ, texts)
+        if absolute:
+            environ["HTTP_HOST"] = texts[-1]
+        return environ
+
+    def environ_of_block(self, number: int, texts: list[str], absolute: bool) -> Environ | None:
+        """The same for a head whose fields are known."""
+        template = self._templates.get(number)
+        if template is None:
+            block = self._blocks.get(number >> 16)
+            if block is None:
+                return None
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[number] = {**self._base(number), **block}
+        if len(texts) != len(_FIXED) + absolute:
+            return None
+        environ = template.copy()
+        _set_line(environ, texts)
+        if absolute:
+            environ["HTTP_HOST"] = texts[-1]
+        return environ
+
+    def _make(self, number: int) -> Plan | None:
         """The plan of that number (see MHPY_REQUEST in mhpy.h), kept from now on. None if its shape
         was never told."""
         names = self._shapes.get(number >> 16)
         if names is None:
             return None
-        plan = self._plans[number] = self.build(number, names)
+        plan = self._plans[number] = self._build(number, names)
         return plan
 
-    def fixed(self, number: int) -> int:
-        """How many strings a request of that plan has besides those of its fields."""
-        return len(_FIXED) + self._place(number).wildcard
-
-    def _place(self, number: int) -> Place:
-        return self._places[(number & 0xFFFF) >> 1]
-
-    def build(self, number: int, names: list[str]) -> Plan:
-        """A plan for names, with the listener and the version that number tells."""
-        place = self._place(number)
-        fixed = (*_FIXED, "SERVER_NAME") if place.wildcard else _FIXED
-        fields = [field_key(name) for name in names]
-        keys = (*fixed, *fields)
-        base = {
+    def _base(self, number: int) -> Environ:
+        """What the listener and the version that number tells decide, and the other keys that each
+        environ has."""
+        place = self._places[(number & 0xFFFF) >> 1]
+        return {
             **self._shared,
+            **dict.fromkeys((*_FIXED, *_PEER, "REQUEST_URI"), ""),
             "SERVER_NAME": place.name,
             "SERVER_PORT": place.port,
             "SERVER_PROTOCOL": "HTTP/1.0" if number & 1 else "HTTP/1.1",
-            **dict.fromkeys((*_FIXED, "REQUEST_URI"), ""),
         }
-        if None in fields or len(set(fields)) < len(fields):
-            return Plan(base, keys, _LONG_WAY)
-        # With all keys in place, the copy has its final size and the update only replaces values.
-        base.update((key, "") for key in fields if key)
-        return Plan(base, keys, len(keys))
+
+    def _build(self, number: int, names: list[str]) -> Plan:
+        """A plan for names."""
+        base = self._base(number)
+        keys = tuple(field_key(name) for name in names)
+        plain = None not in keys and len(set(keys)) == len(keys)
+        # With all keys in place, the copy has its final size and filling only replaces values.
+        base.update((key, "") for key in keys if key)
+        return Plan(base, keys, plain, (*_FIXED, *filter(None, keys)) if plain else ())
 
 
-def fill(environ: Environ, plan: Plan, texts: Iterator[str]) -> None:
-    """Takes a plan's pieces from texts, the long way: drops what has no key, and joins repeated
-    fields as RFC 9110 5.2 says, cookies as RFC 6265 4.2.1 does."""
+def _set_line(environ: Environ, texts: list[str]) -> None:
+    """Sets what the request line brings."""
+    environ["REQUEST_METHOD"] = texts[0]
+    environ["RAW_URI"] = environ["REQUEST_URI"] = texts[1]
+    path = texts[2]
+    environ["PATH_INFO"] = unescape(path) if "%" in path else path
+    environ["QUERY_STRING"] = texts[3]
+
+
+def _fill(environ: Environ, plan: Plan, values: list[str]) -> None:
+    """Sets what the fields bring: drops what has no key, and joins repeated fields as RFC 9110 5.2
+    says, cookies as RFC 6265 4.2.1 does."""
+    if plan.plain:
+        environ.update(zip(plan.keys, values))  # type: ignore[arg-type]
+        return
     seen = set()
-    for key, value in zip(plan.keys, texts):
+    for key, value in zip(plan.keys, values):
         if key is None:
             continue
         if key in seen:
@@ -132,8 +215,3 @@ def unescape(path: str) -> str:
     """A raw path without its percent-escapes, each byte a character (PEP 3333, "Unicode
     Issues")."""
     return unquote(path, "latin-1")
-
-
-def take(texts: Iterator[str], count: int) -> list[str]:
-    """The next count strings."""
-    return list(islice(texts, count))

@@ -4,6 +4,7 @@ called."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -86,7 +87,8 @@ class Upload:
         try:
             file.write(self.file.getbuffer())  # type: ignore[attr-defined]
         except BaseException:
-            file.close()
+            with suppress(OSError):
+                file.close()
             raise
         self.file = file
         self._release()
@@ -107,4 +109,5 @@ class Upload:
         """The request is over, or will never be: gives memory and file back."""
         if self._held > 0:
             self._release()
-        self.file.close()
+        with suppress(OSError):  # it writes what it still holds, and the disk may be full
+            self.file.close()

@@ -19,10 +19,10 @@ Rules that hold this together:
 - The old batch's iterator is used up before the next batch is taken, whichever greenlets took part.
   A greenlet that comes back to an iterator of long ago finds it at its end.
 - Each request begins with an empty contextvars.Context: that of the greenlet is dropped if the
-  request before has left one behind. Reading ``gr_context`` costs a third of what Context().run
-  does, and greenlets keep their contexts apart by themselves, PyPy's too.
-- Timeouts of parked greenlets are the C loop's timers. A heapq here would cost about as much for
-  each, but also keep every cancelled entry until its time, and make each step look at the clock.
+  request before has left one behind. Greenlets keep their contexts apart by themselves, PyPy's too,
+  so this takes no call of Context().run around each request.
+- Timeouts of parked greenlets are the C loop's timers. A heapq here would keep every cancelled
+  entry until its time, and make each step look at the clock.
 
 Who owns what: the Loop owns the C hub and frees it at the end of run(), after every parked greenlet
 has been ended by GreenletExit; the NULL that is then in its place makes later calls harmless. A
@@ -32,8 +32,10 @@ but resume() and post()."""
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -52,10 +54,7 @@ MAX_SPARES: Final = 64
 # Bytes of the buffer through which request bodies are read.
 READ_SIZE: Final = 65536
 
-# In place of a request's number of pieces: they can't be told apart.
-TORN: Final = -2
-
-Event = tuple[int, int, int, int, int, int]
+Event = tuple[int, int, int, int]
 
 
 class Gateway(Protocol):
@@ -63,17 +62,21 @@ class Gateway(Protocol):
     stale name's request still open, but a request may have finished while its events were on their
     way."""
 
-    def request(
-        self, name: int, plan: int, flags: int, length: int, pieces: int, texts: Iterator[str]
-    ) -> None:
-        """A head; exactly `pieces` strings of texts are its own and have to be taken, none if that
-        is TORN."""
+    def request(self, number: int, slot: int, gen: int, peer: int) -> None:
+        """A head that was learned by that number has come again."""
+
+    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
+        """Any other head. more is the second half of its event: pieces, peer, block, head. texts
+        are its pieces; None if they are lost."""
 
     def shape(self, shape: int, names: list[str]) -> None:
         """A sequence of field names that plans will mention by its number."""
 
-    def forget(self) -> None:
-        """All shapes so far are void."""
+    def peer(self, peer: int, texts: list[str]) -> None:
+        """A peer that requests will mention by its number."""
+
+    def forget(self, table: int) -> None:
+        """All that was learned of a kind is void."""
 
     def readable(self, name: int) -> None:
         """More of the body, its end, or an error can be read."""
@@ -150,7 +153,8 @@ class Loop:
                 "max_body": min(max_body, 2**64 - 1),
                 "keepalive_ms": min(round(keepalive * 1000), 2**32 - 1),
                 "initial_fds": min(max_fds, 2**31 - 1),
-                "sigpipe_ignored": 0,
+                # As Python leaves it, unless the application wants to hear of it.
+                "sigpipe_ignored": signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN,
             },
         )
         out = ffi.new("mhpy **")
@@ -164,6 +168,7 @@ class Loop:
         self._buffer_c = ffi.from_buffer("char[]", self._buffer)
         self._events: Iterator[Event] = iter(())
         self._texts: Iterator[str] = iter(())
+        self._torn = False  # they do not add up
         self._main: greenlet | None = None
         self._result: object = None  # on its way from _carry_out to _park
         self._current: greenlet | None = None  # the loop greenlet that is the loop
@@ -242,6 +247,13 @@ class Loop:
         if self._watches.pop(fd, None):
             lib.mhpy_unwatch(self.hub, fd)
 
+    def pause(self) -> None:
+        """Lets all else that is ready have a turn first, where the caller may wait at all."""
+        if self._current is getcurrent() and not self._over:
+            parking = Parking(self)
+            parking.resume()
+            parking.park()
+
     def read(self, name: int) -> tuple[memoryview, int]:
         """Bytes of a request's body, in a buffer that is valid until the next call, and an
         MHPY_READ_* or MH_E* that says what follows them."""
@@ -256,15 +268,14 @@ class Loop:
         """What every loop greenlet runs, and main never."""
         me = self._current = getcurrent()
         request = self._gateway.request
-        wanted = lib.MHPY_REQUEST
         while True:
-            for kind, name, plan, flags, length, pieces in self._events:
-                if kind == wanted:
+            for kind, a, b, c in self._events:
+                if kind > 0:
                     if me.gr_context is not None:
                         me.gr_context = None
-                    request(name, plan, flags, length, pieces, self._texts)
+                    request(kind, a, b, c)
                 else:
-                    self._other(kind, name, plan, flags, pieces)
+                    self._other(kind, a, b, c)
             if self._over:
                 return
             if not self._due:
@@ -279,45 +290,65 @@ class Loop:
         n = lib.mhpy_step(self.hub, 0 if self._ready else -1, batch)
         if n > 0:
             ints = iter(ffi.unpack(batch.ints, n))
-            texts = ffi.unpack(batch.text, batch.text_n).decode("latin-1").split("\0")
-            # The last NUL ends a piece, so one more is found. The parser lets no NUL through, and
-            # still: a batch that does not add up is not taken apart, or one request's strings would
-            # be another's.
-            self._texts = iter(texts)
-            self._events = zip(ints, ints, ints, ints, ints, ints)
-            if len(texts) != batch.pieces + 1:
-                self._events = iter([(*event[:5], TORN) for event in self._events])
+            self._events = zip(ints, ints, ints, ints)
+            if batch.text_n:
+                self._split(batch)
         elif n < 0:
             raise _error(n, lib.mhpy_errno(self.hub), "waiting for events")
         self._due = len(self._ready)
 
-    def _other(self, kind: int, name: int, a: int, b: int, pieces: int) -> None:
-        """Every event but a request."""
+    def _split(self, batch: Batch) -> None:
+        """Copies the text out of the hub, and takes it apart. The parser lets no NUL through, and
+        still: a text that does not add up is not taken apart, or one request's strings would be
+        another's. What it was to tell of is then learned anew."""
+        texts = ffi.unpack(batch.text, batch.text_n).decode("latin-1").split("\0")
+        # The last NUL ends a piece, so one more is found.
+        self._torn = len(texts) != batch.pieces + 1
+        self._texts = iter(texts)
+        if self._torn:
+            lib.mhpy_forget(self.hub)
+            for table in (lib.MHPY_SHAPES, lib.MHPY_BLOCKS, lib.MHPY_HEADS):
+                self._gateway.forget(table)
+
+    def _take(self, pieces: int) -> list[str] | None:
+        """The next pieces of the text; None if it could not be taken apart."""
+        return None if self._torn else list(islice(self._texts, pieces))
+
+    def _other(self, kind: int, a: int, b: int, c: int) -> None:
+        """Every event but a request whose head is known."""
         gateway = self._gateway
-        if kind == lib.MHPY_READABLE:
+        if kind == lib.MHPY_REQUEST:
+            more = next(self._events)
             self._fresh_context()
-            gateway.readable(name)
+            gateway.first(a, b, c, more, self._take(more[0]))
+        elif kind == lib.MHPY_PEER:
+            gateway.peer(a, self._take(b) or [])
+        elif kind == lib.MHPY_READABLE:
+            self._fresh_context()
+            gateway.readable(a)
         elif kind == lib.MHPY_WRITABLE:
-            gateway.writable(name)
+            gateway.writable(a)
         elif kind == lib.MHPY_FINISH:
-            gateway.finish(name, a, b)
+            gateway.finish(a, b, c)
         elif kind == lib.MHPY_SHAPE:
-            gateway.shape(a, [next(self._texts, "") for _ in range(pieces)])
+            names = self._take(b)
+            if names is not None:
+                gateway.shape(a, names)
         elif kind == lib.MHPY_FORGET:
-            gateway.forget()
+            gateway.forget(a)
         elif kind == lib.MHPY_TIMER:
-            self._expire(name)
+            self._expire(a)
         elif kind == lib.MHPY_WATCH:
-            ready = self._watches.get(name)
+            ready = self._watches.get(a)
             if ready:
-                ready(name)
+                ready(a)
         elif kind == lib.MHPY_DRAINED:
             self._over = True
         else:
             raise RuntimeError(f"the C half speaks of an event {kind} that is not known here")
 
     def _fresh_context(self) -> None:
-        """For an application that is called from another event than its request."""
+        """For an application that is called by a way that is not the shortest."""
         me = getcurrent()
         if me.gr_context is not None:
             me.gr_context = None

@@ -23,19 +23,22 @@ enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
 
 enum { MH_FINISH_DONE = 0 };
 
-enum { MHPY_EVENT_INTS = 6 };
+enum { MHPY_EVENT_INTS = 4 };
 
 enum {
-    MHPY_REQUEST = 1,
-    MHPY_SHAPE = 2,
-    MHPY_FORGET = 3,
-    MHPY_READABLE = 4,
-    MHPY_WRITABLE = 5,
-    MHPY_FINISH = 6,
-    MHPY_TIMER = 7,
-    MHPY_WATCH = 8,
-    MHPY_DRAINED = 9
+    MHPY_REQUEST = -1,
+    MHPY_SHAPE = -2,
+    MHPY_PEER = -3,
+    MHPY_FORGET = -4,
+    MHPY_READABLE = -5,
+    MHPY_WRITABLE = -6,
+    MHPY_FINISH = -7,
+    MHPY_TIMER = -8,
+    MHPY_WATCH = -9,
+    MHPY_DRAINED = -10
 };
+
+enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
 
 enum {
     MHPY_HAS_BODY = 1,
@@ -44,12 +47,14 @@ enum {
     MHPY_ABSOLUTE = 8,
     MHPY_ESCAPED = 16,
     MHPY_HEAD = 32,
-    MHPY_NAMED = 64
+    MHPY_NAMED = 64,
+    MHPY_BLOCKED = 128
 };
 
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
 
 typedef struct mhpy mhpy;
+typedef struct mhpy_made mhpy_made;
 
 typedef struct mhpy_options {
     uint64_t max_body;
@@ -72,6 +77,7 @@ const char *mh_strerror(int code);
 const char *mh_version(void);
 int mhpy_listen(mhpy *hub, int fd, int wildcard);
 int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch);
+void mhpy_forget(mhpy *hub);
 int mhpy_wakeup(mhpy *hub);
 int mhpy_drain(mhpy *hub, uint32_t timeout_ms);
 int mhpy_watch(mhpy *hub, int fd, unsigned int events);
@@ -81,6 +87,10 @@ int mhpy_cancel(mhpy *hub, int64_t timer);
 
 int mhpy_keep(mhpy *hub, int64_t name);
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
+void mhpy_unmake(mhpy_made *made);
+int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *made,
+                     const char *body, size_t body_n);
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int borrow);
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);

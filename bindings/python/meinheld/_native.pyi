@@ -1,6 +1,7 @@
 """The types of the cffi module, which is made of _native.cdef.h; tests/py/test_cdef.py holds the
 two together."""
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 class CData(Protocol):
@@ -10,6 +11,9 @@ class CData(Protocol):
 
 class Hub(CData, Protocol):
     """mhpy *"""
+
+class Made(CData, Protocol):
+    """mhpy_made *"""
 
 class Batch(CData, Protocol):
     """mhpy_batch *"""
@@ -25,6 +29,7 @@ class FFI:
     def new(self, cdecl: str, init: Any = None) -> Any: ...
     def unpack(self, cdata: CData, length: int) -> Any: ...
     def string(self, cdata: CData) -> bytes: ...
+    def gc(self, cdata: Made, destructor: Callable[[Made], None]) -> Made: ...
     def from_buffer(self, cdecl: str, buffer: bytearray) -> CData: ...
 
 class Lib:
@@ -49,6 +54,7 @@ class Lib:
     MHPY_EVENT_INTS: Final[int]
     MHPY_REQUEST: Final[int]
     MHPY_SHAPE: Final[int]
+    MHPY_PEER: Final[int]
     MHPY_FORGET: Final[int]
     MHPY_READABLE: Final[int]
     MHPY_WRITABLE: Final[int]
@@ -56,6 +62,9 @@ class Lib:
     MHPY_TIMER: Final[int]
     MHPY_WATCH: Final[int]
     MHPY_DRAINED: Final[int]
+    MHPY_SHAPES: Final[int]
+    MHPY_BLOCKS: Final[int]
+    MHPY_HEADS: Final[int]
     MHPY_HAS_BODY: Final[int]
     MHPY_CHUNKED: Final[int]
     MHPY_EXPECTS: Final[int]
@@ -63,6 +72,7 @@ class Lib:
     MHPY_ESCAPED: Final[int]
     MHPY_HEAD: Final[int]
     MHPY_NAMED: Final[int]
+    MHPY_BLOCKED: Final[int]
     MHPY_READ_FULL: Final[int]
     MHPY_READ_WAIT: Final[int]
     MHPY_READ_END: Final[int]
@@ -74,6 +84,7 @@ class Lib:
     def mh_version(self) -> CData: ...
     def mhpy_listen(self, hub: Hub, fd: int, wildcard: int) -> int: ...
     def mhpy_step(self, hub: Hub, timeout_ms: int, batch: Batch) -> int: ...
+    def mhpy_forget(self, hub: Hub) -> None: ...
     def mhpy_wakeup(self, hub: Hub) -> int: ...
     def mhpy_drain(self, hub: Hub, timeout_ms: int) -> int: ...
     def mhpy_watch(self, hub: Hub, fd: int, events: int) -> int: ...
@@ -82,6 +93,11 @@ class Lib:
     def mhpy_cancel(self, hub: Hub, timer: int) -> int: ...
     def mhpy_keep(self, hub: Hub, name: int) -> int: ...
     def mhpy_read(self, hub: Hub, name: int, buf: CData, cap: int) -> int: ...
+    def mhpy_make(self, head: bytes, head_n: int, pieces: int) -> Made: ...
+    def mhpy_unmake(self, made: Made) -> None: ...
+    def mhpy_answer_made(
+        self, hub: Hub, slot: int, gen: int, made: Made, body: bytes, body_n: int
+    ) -> int: ...
     def mhpy_answer(
         self,
         hub: Hub,

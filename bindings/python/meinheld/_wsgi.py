@@ -9,21 +9,18 @@ which nothing is kept ends without a word."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Optional, Union, cast
 
-from meinheld._environ import Environ, Place, Plan, Plans, fill, take, unescape
+from meinheld._environ import Environ, Place, Plans
 from meinheld._input import NO_INPUT, Memory, Upload
-from meinheld._loop import TORN, VERSION, Loop, Parking
+from meinheld._loop import VERSION, Event, Loop, Parking
 from meinheld._native import lib
+from meinheld._response import ALL, NOTHING, SHARE, ExcInfo, Known, NothingMore, Response
 
 if TYPE_CHECKING:
     from meinheld._native import Hub
 
-ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
-Headers = list[tuple[str, str]]
-Write = Callable[[bytes], None]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 ErrorLog = Callable[[str, Optional[ExcInfo]], None]
 
@@ -41,118 +38,14 @@ _FAILED: Final = (
     b"Internal Server Error\n",
 )
 
-# Responses whose body is never sent, whatever the method (RFC 9110 15.3.5, 15.4.5).
-_BODYLESS: Final = (b"204", b"304")
+# What each piece of a stream counts for on top of its bytes (SHARE).
+_PIECE: Final = 4096
 
+# The part of a request's name that is its slot.
+_SLOT: Final = 0xFFFFFFFF
 
-class NothingMore(Exception):
-    """No more of the response can be sent: its client has gone, or its length is reached. Never
-    leaves this file."""
-
-
-class Response:
-    """One response: start_response, write, and how far it has come."""
-
-    __slots__ = ("_gateway", "ended", "environ", "head", "name", "pieces", "sent")
-
-    def __init__(self, gateway: Gateway, name: int, environ: Environ) -> None:
-        self._gateway = gateway
-        self.name = name
-        self.environ = environ
-        self.head: bytes | None = None  # as mhpy_answer takes it; None before start_response
-        self.pieces = 0  # strings in head
-        self.sent = False  # the head has gone
-        self.ended = False  # all has gone, or nothing more can
-
-    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
-        """start_response of PEP 3333.
-
-        Raises TypeError or ValueError for what is no status or header, AssertionError when called
-        again without exc_info, and exc_info's own exception when the head has gone."""
-        if exc_info is not None:
-            try:
-                if self.sent:
-                    raise exc_info[1].with_traceback(exc_info[2])
-            finally:
-                exc_info = None  # no cycle through this frame
-        elif self.head is not None:
-            raise AssertionError("start_response was called a second time, without exc_info")
-        parts = [status]
-        try:
-            for header in headers:
-                name, value = header
-                if type(header) is not tuple:
-                    raise TypeError
-                parts.append(name)
-                parts.append(value)
-            self.head = "\n".join(parts).encode("latin-1")
-        except (TypeError, ValueError):
-            _complain(status, headers)
-            raise
-        self.pieces = len(parts)
-        return self.write
-
-    def write(self, data: bytes) -> None:
-        """write of PEP 3333: sends data, after the head if that has not gone. Waits while the
-        client reads too slowly."""
-        if type(data) is not bytes:
-            raise TypeError(f"a response body is made of bytes, not of {type(data).__name__}")
-        if self.ended:
-            return
-        try:
-            self.send_head()
-            self._gateway.send(self, data, True)
-        except NothingMore:
-            self.ended = True
-
-    def send_head(self) -> None:
-        """Sends the head, if it has not gone. Raises NothingMore, or ValueError if it may not be
-        sent."""
-        if self.sent:
-            return
-        if self.head is None:
-            raise AssertionError("the application sent a body before it called start_response")
-        code = lib.mhpy_head(self._gateway.hub, self.name, self.head, len(self.head), self.pieces)
-        if code < 0:
-            raise self.refusal(code)
-        self.sent = True
-
-    def refusal(self, code: int) -> Exception:
-        """What a negative result for the head means."""
-        if code == lib.MH_EINVAL:
-            return ValueError(f"status or headers that may not be sent: {self.head!r}")
-        if code == lib.MH_ENOMEM:
-            return MemoryError("no memory for the response")
-        return NothingMore()
-
-    def announced(self) -> int | None:
-        """The Content-Length among the headers."""
-        head = self.head or b""
-        _, found, rest = head.lower().partition(b"\ncontent-length\n")
-        number = rest.partition(b"\n")[0]
-        return int(number) if found and number.isdigit() else None
-
-    def bodyless(self) -> bool:
-        """Whether no body is sent whatever the application makes."""
-        method = self.environ["REQUEST_METHOD"]
-        return method == "HEAD" or (self.head is not None and self.head.startswith(_BODYLESS))
-
-
-def _complain(status: object, headers: object) -> None:
-    """Raises the error that says what is wrong with start_response's arguments."""
-    if not isinstance(status, str):
-        raise TypeError(f"status must be a str, not {type(status).__name__}")
-    if not isinstance(headers, list):
-        raise TypeError(f"headers must be a list, not {type(headers).__name__}")
-    for item in headers:
-        if not isinstance(item, tuple) or len(item) != 2:
-            raise TypeError(f"a header must be a tuple (name, value), not {item!r}")
-        if not isinstance(item[0], str) or not isinstance(item[1], str):
-            raise TypeError(f"a header's name and value must be str: {item!r}")
-        if not all(ord(char) < 256 for text in item for char in text):
-            raise ValueError(f"a header has characters that are not in latin-1: {item!r}")
-    if not all(ord(char) < 256 for char in status):
-        raise ValueError(f"status has characters that are not in latin-1: {status!r}")
+# Looking it up in lib costs as much as a tenth of the call.
+_answer_made: Final = lib.mhpy_answer_made
 
 
 class Gateway:
@@ -184,9 +77,11 @@ class Gateway:
                 "SCRIPT_NAME": "",
             },
         )
-        self._plan = self._plans.get
+        self._peers = self._plans.peers
+        self._known: dict[int, Known] = {}
+        self._anything = Known(self, {})  # for requests that are no known head
         self.shape = self._plans.learn
-        self.forget = self._plans.forget
+        self.peer = self._plans.meet
 
     def attach(self, loop: Loop) -> None:
         """The loop that runs it; to be called before that runs."""
@@ -199,59 +94,61 @@ class Gateway:
 
     # ---- the loop's events
 
-    def request(
-        self, name: int, number: int, flags: int, length: int, pieces: int, texts: Iterator[str]
-    ) -> None:
-        """A request's head has come."""
-        plan = self._plan(number)
-        if plan is None or flags or pieces != plan[2]:
-            self._unusual(name, number, flags, pieces, texts)
+    def request(self, number: int, slot: int, gen: int, peer: int) -> None:
+        """A request whose head is known has come."""
+        try:
+            known = self._known[number]
+            environ = known.environ.copy()
+            environ |= self._peers[peer]
+        except KeyError:
+            self._refuse_torn(gen << 32 | slot)
             return
-        base, keys, _ = plan
-        environ = base.copy()
-        environ.update(zip(keys, texts))  # type: ignore[arg-type]
-        environ["REQUEST_URI"] = environ["RAW_URI"]
-        self._serve(name, environ)
+        self._serve(slot, gen, environ, known)
 
-    def _unusual(
-        self, name: int, number: int, flags: int, pieces: int, texts: Iterator[str]
-    ) -> None:
-        """A request that is not the plainest: an escaped path, a body, fields to be joined or left
-        out..."""
-        environ = None if pieces == TORN else self._environ(number, flags, take(texts, pieces))
-        if environ is None:
-            self._log("a request head did not come in the right number of pieces", None)
-            self._refuse(name, _BAD_REQUEST)
-        elif flags & lib.MHPY_HAS_BODY:
+    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
+        """Any other request has come."""
+        _, peer, block, head = more
+        environ = None
+        if texts is not None:
+            if not flags and not block:
+                environ = self._plans.short_environ(plan, texts)
+            if environ is None:
+                environ = self._environ(plan, flags, block, texts)
+        met = self._peers.get(peer)
+        if environ is None or not met:
+            self._refuse_torn(name)
+            return
+        known = self._anything
+        if head:
+            known = self._known[head] = Known(self, environ.copy())
+        environ |= met
+        if flags and flags & lib.MHPY_HAS_BODY:
             chunked = flags & lib.MHPY_CHUNKED != 0
             upload = Upload(name, environ, chunked, self._buffer, self._memory)
             self._uploads[name] = upload
             self._receive(upload)
         else:
-            self._serve(name, environ)
+            self._serve(name & _SLOT, name >> 32, environ, known)
 
-    def _environ(self, number: int, flags: int, texts: list[str]) -> Environ | None:
-        """environ from a request's strings; None if they are not as many as they should be."""
-        if flags & lib.MHPY_NAMED:
-            # Too few strings of a name, a value, and what is fixed make the count below differ.
-            n = (len(texts) - bool(flags & lib.MHPY_ABSOLUTE) - self._plans.fixed(number)) // 2
-            plan: Plan | None = self._plans.build(number, texts[:n])
-            texts = texts[n:]
+    def _environ(self, plan: int, flags: int, block: int, texts: list[str]) -> Environ | None:
+        """environ of a head that is not of the plainest kind."""
+        absolute = flags & lib.MHPY_ABSOLUTE != 0
+        if flags & lib.MHPY_BLOCKED:
+            return self._plans.environ_of_block(plan, texts, absolute)
+        return self._plans.environ(plan, texts, flags & lib.MHPY_NAMED != 0, absolute, block)
+
+    def forget(self, table: int) -> None:
+        """All that was learned of a kind is void."""
+        if table == lib.MHPY_HEADS:
+            self._known.clear()
+        elif table == lib.MHPY_BLOCKS:
+            self._plans.forget_blocks()
         else:
-            plan = self._plan(number) or self._plans.make(number)
-        if plan is None:
-            return None
-        extra = 1 if flags & lib.MHPY_ABSOLUTE else 0
-        if len(texts) != len(plan.keys) + extra:
-            return None
-        environ = plan.base.copy()
-        fill(environ, plan, iter(texts))
-        environ["REQUEST_URI"] = environ["RAW_URI"]
-        if flags & lib.MHPY_ESCAPED:
-            environ["PATH_INFO"] = unescape(environ["PATH_INFO"])
-        if extra:
-            environ["HTTP_HOST"] = texts[-1]
-        return environ
+            self._plans.forget_shapes()
+
+    def _refuse_torn(self, name: int) -> None:
+        self._log("a request head did not come in the right number of pieces", None)
+        self._refuse(name, _BAD_REQUEST)
 
     def readable(self, name: int) -> None:
         """More of a body has come."""
@@ -281,10 +178,7 @@ class Gateway:
         """Takes what there is of a body, and serves the request if that was all."""
         while True:
             data, state = self._loop.read(upload.name)
-            try:
-                upload.write(data)
-            except OSError:
-                self._log("a request body could not be kept", _exc_info())
+            if not self._keep(upload, data, state == lib.MHPY_READ_END):
                 state = lib.MH_ESYS
             if state == lib.MHPY_READ_WAIT:
                 return
@@ -293,8 +187,8 @@ class Gateway:
         del self._uploads[upload.name]
         try:
             if state == lib.MHPY_READ_END:
-                upload.complete()
-                self._serve(upload.name, upload.environ)
+                name = upload.name
+                self._serve(name & _SLOT, name >> 32, upload.environ, self._anything)
             elif state == lib.MH_ESYS:
                 self._refuse(upload.name, _FAILED)
             elif state == lib.MH_ETOOBIG:
@@ -306,6 +200,18 @@ class Gateway:
         finally:
             upload.close()
 
+    def _keep(self, upload: Upload, data: memoryview, complete: bool) -> bool:
+        """Adds to a body, and ends it if it is complete. False if there is no room for it, on disk
+        or in memory: that ends the request, not the server."""
+        try:
+            upload.write(data)
+            if complete:
+                upload.complete()
+        except (OSError, MemoryError):
+            self._log("a request body could not be kept", _exc_info())
+            return False
+        return True
+
     def _refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:
         """Answers for the application. Nothing comes of it if the client has gone."""
         head, body = answer
@@ -313,22 +219,29 @@ class Gateway:
 
     # ---- the application
 
-    def _serve(self, name: int, environ: Environ) -> None:
+    def _serve(self, slot: int, gen: int, environ: Environ, known: Known) -> None:
         """Calls the application, and sends what it answers."""
-        response = Response(self, name, environ)
+        response = Response()
+        response.slot = slot
+        response.gen = gen
+        response.environ = environ
+        response.known = known
+        response.head = None
+        response.stage = NOTHING
+        app = self._app
         try:
-            result = self._app(environ, response.start)
-            # The plainest answer, and the most frequent: [body].
-            if type(result) is list and len(result) == 1 and not response.sent:
-                body = result[0]
-                head = response.head
-                if type(body) is bytes and head is not None and len(body) < _BORROW:
-                    code = lib.mhpy_answer(
-                        self._loop.hub, name, head, len(head), response.pieces, body, len(body), 0
-                    )
-                    if code:
-                        self._look_into(response, code)
-                    return
+            result = app(environ, response.start)
+            # The plainest answer, and the most frequent: [body], with a head that is known.
+            if type(result) is list and len(result) == 1 and response.head is known.head:
+                body = result[0]  # type: ignore[unreachable]  # start_response sets head
+                if type(body) is bytes and not response.stage:
+                    made = known.made
+                    size = len(body)
+                    if made is not None and size < _BORROW:
+                        code = _answer_made(self._loop.hub, slot, gen, made, body, size)
+                        if code:
+                            self._look_into(response, code)
+                        return
             self._send_all(response, result)
         except NothingMore:
             pass
@@ -338,16 +251,15 @@ class Gateway:
             # KeyboardInterrupt, SystemExit, GreenletExit: the request is lost, and run() hears of
             # it.
             if not response.ended:
-                lib.mhpy_abort(self.hub, name)
+                lib.mhpy_abort(self.hub, response.name)
             raise
 
     def _fail(self, response: Response, exc_info: ExcInfo) -> None:
         """The application failed: 500 if nothing has gone yet, else nothing more can be said."""
-        environ = response.environ
-        self._log(f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} failed", exc_info)
+        self._log(f"{response.title()} failed", exc_info)
         if response.ended:
             return
-        if response.sent:
+        if response.stage:
             lib.mhpy_abort(self.hub, response.name)
         else:
             self._refuse(response.name, _FAILED)
@@ -369,7 +281,7 @@ class Gateway:
         for item in items:
             if type(item) is not bytes:
                 raise TypeError(f"a response body is made of bytes, not of {type(item).__name__}")
-        if response.sent or (len(items) > 1 and sum(map(len, items)) > _JOIN):
+        if response.stage or (len(items) > 1 and sum(map(len, items)) > _JOIN):
             self._send_stream(response, items)
         else:
             self.answer(response, items[0] if len(items) == 1 else b"".join(items))
@@ -380,17 +292,18 @@ class Gateway:
         head = response.head
         if head is None:
             raise AssertionError("the application returned without having called start_response")
+        text, pieces = head
         lend = len(body) >= _BORROW
         if lend:
             self._lent[response.name] = body
         code = lib.mhpy_answer(
-            self.hub, response.name, head, len(head), response.pieces, body, len(body), lend
+            self.hub, response.name, text, len(text), pieces, body, len(body), lend
         )
         if lend and code < 0 and lib.mhpy_keep(self.hub, response.name) < 0:
             del self._lent[response.name]  # it has finished already: no event will do it
         if code:
             self._look_into(response, code)
-        response.sent = response.ended = True
+        response.stage = ALL
 
     def _look_into(self, response: Response, code: int) -> None:
         """mhpy_answer was not content."""
@@ -399,10 +312,9 @@ class Gateway:
         self._report_length(response)
 
     def _report_length(self, response: Response) -> None:
-        environ = response.environ
         self._log(
-            f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}: the body is not as long as its"
-            f" Content-Length says, {response.announced()}",
+            f"{response.title()}: the body is not as long as its Content-Length says,"
+            f" {response.announced()}",
             None,
         )
 
@@ -417,7 +329,7 @@ class Gateway:
             if response.ended:
                 self._report_length(response)
                 return
-            if response.sent or response.announced() != len(item):
+            if response.stage or response.announced() != len(item):
                 response.send_head()
                 if response.bodyless():
                     break
@@ -426,18 +338,19 @@ class Gateway:
                 self.answer(response, item)
         if response.ended:
             return
-        if not response.sent:
+        if not response.stage:
             self.answer(response, b"")
             return
-        response.ended = True
+        response.stage = ALL
         code = lib.mhpy_end(self.hub, response.name)
         if code == lib.MH_ERANGE:
             self._report_length(response)
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone, and waits while the client has too much
-        unread. Raises NothingMore."""
+        unread, or while the others have their turn. Raises NothingMore."""
         code = lib.mhpy_write(self.hub, response.name, data, len(data), now)
+        response.share -= len(data) + _PIECE
         if code == lib.MH_FULL:
             parking = self._waits[response.name] = Parking(self._loop)
             if not parking.park():
@@ -445,10 +358,14 @@ class Gateway:
         elif code == lib.MH_ERANGE:
             self._report_length(response)
             lib.mhpy_end(self.hub, response.name)
-            response.ended = True
+            response.stage = ALL
             raise NothingMore
         elif code < 0:
             raise NothingMore
+        elif response.share < 0:
+            self._loop.pause()
+        if response.share < 0:
+            response.share = SHARE
 
 
 def _file_wrapper() -> type:

@@ -13,9 +13,10 @@ from greenlet import getcurrent, greenlet
 
 from meinheld import _sockets
 from meinheld._loop import Loop
+from meinheld._response import ExcInfo
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
-from meinheld._wsgi import Application, ExcInfo, Gateway
+from meinheld._wsgi import Application, Gateway
 
 _logger = logging.getLogger("meinheld.error")
 

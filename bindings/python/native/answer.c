@@ -3,6 +3,7 @@
  * string, so a header can't be smuggled in. All other checks of a head are the library's. */
 #include "mhpy.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The request called name, and its slot; NULL if it has finished. */
@@ -12,12 +13,19 @@ static mh_req *find(mhpy *hub, int64_t name, mhpy__slot **slot) {
     return *slot ? (*slot)->thing : NULL;
 }
 
+/* A head taken apart. */
 typedef struct head {
     int status;
     mh_str reason;
-    const mh_str *fields; /* in the hub's scratch */
-    size_t n;             /* pairs */
+    const mh_str *fields;
+    size_t n; /* pairs */
 } head;
+
+/* Behind it lie the strings of head, and then their text. */
+struct mhpy_made {
+    head head;
+    mh_str strings[];
+};
 
 /* "200 OK": three digits, then the end or a space and the reason (PEP 3333, start_response). */
 static bool read_status(head *out, mh_str s) {
@@ -32,25 +40,46 @@ static bool read_status(head *out, mh_str s) {
     return true;
 }
 
-static int read_head(mhpy *hub, head *out, const char *text, size_t n, size_t pieces) {
-    if (pieces % 2 == 0) return MH_EINVAL;
+/* Takes text apart into strings, which has room for as many as there should be pieces. */
+static bool read_head(head *out, mh_str *strings, const char *text, size_t n, size_t pieces) {
+    const char *p = text, *end = text + n;
+    if (pieces % 2 == 0) return false;
+    for (size_t i = 0; i < pieces; i++) {
+        const char *stop = memchr(p, '\n', (size_t)(end - p));
+        if (!stop != (i == pieces - 1)) return false;
+        if (!stop) stop = end;
+        strings[i] = (mh_str){p, (size_t)(stop - p)};
+        p = stop + 1;
+    }
+    if (!read_status(out, strings[0])) return false;
+    out->fields = strings + 1;
+    out->n = pieces / 2;
+    return true;
+}
+
+/* The same, into the hub's scratch. */
+static int scratch_head(mhpy *hub, head *out, const char *text, size_t n, size_t pieces) {
     if (pieces > hub->fields_cap &&
         !mhpy__grow((void **)&hub->fields, &hub->fields_cap, pieces, sizeof *hub->fields)) {
         return MH_ENOMEM;
     }
-    const char *p = text, *end = text + n;
-    for (size_t i = 0; i < pieces; i++) {
-        const char *stop = memchr(p, '\n', (size_t)(end - p));
-        if (!stop != (i == pieces - 1)) return MH_EINVAL;
-        if (!stop) stop = end;
-        hub->fields[i] = (mh_str){p, (size_t)(stop - p)};
-        p = stop + 1;
-    }
-    if (!read_status(out, hub->fields[0])) return MH_EINVAL;
-    out->fields = hub->fields + 1;
-    out->n = pieces / 2;
-    return MH_OK;
+    return read_head(out, hub->fields, text, n, pieces) ? MH_OK : MH_EINVAL;
 }
+
+mhpy_made *mhpy_make(const char *text, size_t n, size_t pieces) {
+    if (pieces > n) return NULL; /* even empty strings take newlines; nothing below overflows */
+    mhpy_made *made = malloc(sizeof *made + pieces * sizeof made->strings[0] + n);
+    if (!made) return NULL;
+    char *copy = (char *)(made->strings + pieces);
+    memcpy(copy, text, n);
+    if (!read_head(&made->head, made->strings, copy, n, pieces)) {
+        free(made);
+        return NULL;
+    }
+    return made;
+}
+
+void mhpy_unmake(mhpy_made *made) { free(made); }
 
 /* Sends what is due. What it finds is told by events, or by the next step. */
 static void flush_due(mhpy *hub) { mh_loop_flush_due(hub->loop); }
@@ -81,30 +110,41 @@ static bool is_head(const mh_req *req) {
     return method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
 }
 
+static int answer(mhpy *hub, mh_req *req, const head *h, mh_str body, bool borrow) {
+    int rc;
+    if (body.n == 0 && is_head(req)) {
+        /* The length of what a GET would get is the app's to say: nothing here is no 0 (RFC 9110
+         * 9.3.2). */
+        rc = send_parts(req, h, MH_LENGTH_UNKNOWN, body, false);
+    } else if (borrow) {
+        rc = send_parts(req, h, (int64_t)body.n, body, true);
+    } else {
+        rc = mh_res_simple(req, h->status, h->reason, h->fields, h->n, body);
+    }
+    /* The head itself may be at fault, or only its Content-Length be another than the body's. */
+    if (rc == MH_EINVAL) rc = send_parts(req, h, MH_LENGTH_UNKNOWN, body, borrow);
+    flush_due(hub);
+    return rc == MH_FULL ? MH_OK : rc;
+}
+
+int mhpy_answer_made(mhpy *hub, uint32_t slot_number, uint32_t gen, const mhpy_made *made,
+                     const char *body, size_t body_n) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, (int64_t)((uint64_t)gen << 32 | slot_number), &slot);
+    if (!req) return MH_ECLOSED;
+    return answer(hub, req, &made->head, (mh_str){body, body_n}, false);
+}
+
 int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int borrow) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     head h;
-    int rc = read_head(hub, &h, head_text, head_n, pieces);
+    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
-
-    mh_str bytes = {body, body_n};
-    if (body_n == 0 && is_head(req)) {
-        /* The length of what a GET would get is the app's to say: nothing here is no 0 (RFC 9110
-         * 9.3.2). */
-        rc = send_parts(req, &h, MH_LENGTH_UNKNOWN, bytes, false);
-    } else if (borrow) {
-        slot->want |= MHPY__WANT_KEPT;
-        rc = send_parts(req, &h, (int64_t)body_n, bytes, true);
-    } else {
-        rc = mh_res_simple(req, h.status, h.reason, h.fields, h.n, bytes);
-    }
-    /* The head itself may be at fault, or only its Content-Length be another than the body's. */
-    if (rc == MH_EINVAL) rc = send_parts(req, &h, MH_LENGTH_UNKNOWN, bytes, borrow);
-    flush_due(hub);
-    return rc == MH_FULL ? MH_OK : rc;
+    if (borrow && body_n) slot->want |= MHPY__WANT_KEPT;
+    return answer(hub, req, &h, (mh_str){body, body_n}, borrow != 0);
 }
 
 int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
@@ -112,7 +152,7 @@ int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, siz
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     head h;
-    int rc = read_head(hub, &h, head_text, head_n, pieces);
+    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
     rc = mh_res_head(req, h.status, h.reason, h.fields, h.n, MH_LENGTH_UNKNOWN);
     if (rc >= 0) slot->want |= MHPY__WANT_STREAM;

@@ -33,21 +33,18 @@ bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text) {
     return bytes <= ev->text_cap || mhpy__grow((void **)&ev->text, &ev->text_cap, bytes, 1);
 }
 
-void mhpy__event_put(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c, int64_t d,
-                     int64_t e) {
+void mhpy__event_put(mhpy__events *ev, int64_t kind, int64_t a, int64_t b, int64_t c) {
     int64_t *p = ev->ints + ev->n;
     p[0] = kind;
     p[1] = a;
     p[2] = b;
     p[3] = c;
-    p[4] = d;
-    p[5] = e;
     ev->n += MHPY_EVENT_INTS;
 }
 
 void mhpy__event(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c) {
     if (mhpy__events_reserve(ev, 1, 0)) {
-        mhpy__event_put(ev, kind, a, b, c, 0, 0);
+        mhpy__event_put(ev, kind, a, b, c);
     } else {
         ev->lost = true;
     }

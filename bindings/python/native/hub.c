@@ -3,12 +3,15 @@
 #include "mhpy.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct timer {
     mhpy *hub;
     uint64_t id; /* the loop's */
     int64_t name;
 } timer;
+
+enum { TABLES = sizeof(((mhpy *)0)->seen) / sizeof(mhpy__seen) };
 
 static int configure(mhpy *hub, const mhpy_options *options) {
     mh_loop_config loop_config;
@@ -32,12 +35,16 @@ int mhpy_new(mhpy **out, const mhpy_options *options) {
     mhpy *hub = calloc(1, sizeof *hub);
     if (!hub) return MH_ENOMEM;
     int rc = MH_ESYS;
-    if (!mhpy__shapes_init(&hub->shapes) || (rc = configure(hub, options)) < 0) {
-        mhpy_free(hub);
-        return rc;
-    }
+    hub->hash_key = mhpy__hash_key();
+    if (!hub->hash_key) goto fail;
+    rc = configure(hub, options);
+    if (rc < 0) goto fail;
     *out = hub;
     return MH_OK;
+
+fail:
+    mhpy_free(hub);
+    return rc;
 }
 
 void mhpy_free(mhpy *hub) {
@@ -47,7 +54,8 @@ void mhpy_free(mhpy *hub) {
         free(hub->timers.slots[i].thing);
     free(hub->timers.slots);
     free(hub->requests.slots);
-    mhpy__shapes_clear(&hub->shapes);
+    for (size_t i = 0; i < TABLES; i++)
+        mhpy__seen_clear(&hub->seen[i]);
     mhpy__events_clear(&hub->ev);
     free(hub->names);
     free(hub->fields);
@@ -93,6 +101,13 @@ int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch) {
      * events first. */
     if (rc < 0 && rc != MH_EINTR && hub->ev.n == 0) return rc;
     return hand_out(hub, batch);
+}
+
+void mhpy_forget(mhpy *hub) {
+    if (!hub) return;
+    for (size_t i = 0; i < TABLES; i++)
+        mhpy__seen_clear(&hub->seen[i]);
+    memset(&hub->peers, 0, sizeof hub->peers);
 }
 
 int mhpy_wakeup(mhpy *hub) {

@@ -20,28 +20,36 @@
 
 /* ---- what Python sees: the same declarations stand in _native.cdef.h ------------------------- */
 
-/* An event is this many integers: its kind, then up to five more, named beside the kind. Unused
- * ones are 0. */
-enum { MHPY_EVENT_INTS = 6 };
+/* An event is this many integers. The first says what it is: one of the kinds below, which are
+ * negative and have the others named beside them (unused ones are 0), or the number of a head that
+ * Python has learned by MHPY_REQUEST: then that head has come again, byte for byte and by the same
+ * listener, and slot, generation and peer follow. The name of that request is
+ * generation << 32 | slot; apart, both are integers of the cheapest sort in Python. */
+enum { MHPY_EVENT_INTS = 4 };
 
 enum {
-    /* name, plan, flags, length, pieces. A request's head; its pieces of the text, in order:
-     * with MHPY_NAMED the names of its fields; method, target, path, query, peer's address and
-     * port; the local address where the listener is a wildcard; the fields' values; with
-     * MHPY_ABSOLUTE the target's authority. plan says all that a head's keys depend on: shape <<
-     * 16 | listener << 1 | (1 for HTTP/1.0), the shape being 0 with MHPY_NAMED. length is
-     * mh_req_length's. */
-    MHPY_REQUEST = 1,
-    MHPY_SHAPE = 2, /* 0, shape, 0, 0, pieces. A sequence of field names, its pieces; never known by
-                       another number until MHPY_FORGET */
-    MHPY_FORGET = 3,   /* all shapes told so far are void */
-    MHPY_READABLE = 4, /* name: mhpy_read would say something else than MHPY_READ_WAIT */
-    MHPY_WRITABLE = 5, /* name: output has fallen below low water after MH_FULL */
-    MHPY_FINISH = 6,   /* name, why, sent: only for requests kept by mhpy_keep and its like */
-    MHPY_TIMER = 7,    /* timer: it has run and is gone */
-    MHPY_WATCH = 8,    /* fd, events */
-    MHPY_DRAINED = 9   /* the drain has ended */
+    /* name, plan, flags; then four more integers: pieces, peer, block, head. A request's head; its
+     * pieces of the text, in order: with MHPY_NAMED the names of its fields; method, target, path,
+     * query; the fields' values, unless MHPY_BLOCKED; with MHPY_ABSOLUTE the target's authority.
+     * plan says what a head's keys depend on: number << 16 | listener << 1 | (1 for HTTP/1.0); the
+     * number is that of a shape, of a block with MHPY_BLOCKED, and 0 with MHPY_NAMED. If block is
+     * not 0, its fields are to be learned by that number, and likewise the whole head. */
+    MHPY_REQUEST = -1,
+    MHPY_SHAPE = -2, /* shape, pieces. A sequence of field names, its pieces; never known by another
+                        number until MHPY_FORGET */
+    MHPY_PEER = -3,  /* peer, pieces. From now on that is the number of these: a peer's address and
+                        port, and where the listener is a wildcard our address */
+    MHPY_FORGET = -4, /* MHPY_SHAPES, MHPY_BLOCKS or MHPY_HEADS: all told of those so far is void */
+    MHPY_READABLE = -5, /* name: mhpy_read would say something else than MHPY_READ_WAIT */
+    MHPY_WRITABLE = -6, /* name: output has fallen below low water after MH_FULL */
+    MHPY_FINISH = -7,   /* name, why, sent: only for requests kept by mhpy_keep and its like */
+    MHPY_TIMER = -8,    /* timer: it has run and is gone */
+    MHPY_WATCH = -9,    /* fd, events */
+    MHPY_DRAINED = -10  /* the drain has ended */
 };
+
+/* The tables of what has been seen lately. */
+enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
 
 /* Of a request: what keeps it from the plainest path. None set is the common case. */
 enum {
@@ -51,13 +59,15 @@ enum {
     MHPY_ABSOLUTE = 8, /* the target's authority takes the place of Host (RFC 9112 3.2.2) */
     MHPY_ESCAPED = 16, /* there is a '%' in the path */
     MHPY_HEAD = 32,    /* the method is HEAD */
-    MHPY_NAMED = 64    /* the table of shapes did not take it: its names travel along */
+    MHPY_NAMED = 64,   /* the table of shapes did not take it: its names travel along */
+    MHPY_BLOCKED = 128 /* its fields are those of a block that Python has learned */
 };
 
 /* The low two bits of mhpy_read's result. */
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
 
 typedef struct mhpy mhpy;
+typedef struct mhpy_made mhpy_made;
 
 typedef struct mhpy_options {
     uint64_t max_body;     /* bytes; > 0 */
@@ -90,6 +100,8 @@ int mhpy_listen(mhpy *hub, int fd, int wildcard);
  * Errors: MH_EFORK, MH_ENOMEM (an event was lost: the hub is of no more use), MH_ESYS,
  * MH_ESTATE. */
 int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch);
+/* All that Python has learned is void, and will be told again. */
+void mhpy_forget(mhpy *hub);
 /* From any thread or signal handler: makes the step under way, or else the next, return. */
 int mhpy_wakeup(mhpy *hub);
 /* mh_server_drain; MHPY_DRAINED follows. Errors: MH_ESTATE (draining already). */
@@ -108,14 +120,21 @@ int mhpy_keep(mhpy *hub, int64_t name);
  * MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves first,
  * MHPY_FINISH. Errors: MH_EBODY, MH_ETOOBIG, MH_ECLOSED; what was read before them is void. */
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
-/* The whole response in one call, and mh_loop_flush_due after it. head is
- * "status\nname\nvalue\n...": pieces strings with a newline between each two; another number of
- * newlines, that is, one inside a status or a value, is refused. borrow: body stays as it is
- * until MHPY_FINISH (which then follows, if the call succeeds); else it is copied. A
- * Content-Length in head that is not body_n: what is over is cut, what is short aborts the
- * connection. Errors: MH_EINVAL (head may not be sent; nothing has been, answer otherwise),
- * MH_ERANGE (sent, but cut), MH_ESTATE, MH_ECLOSED, MH_ENOMEM (the connection is aborted if
- * something had gone). */
+/* A response's head made ready to be sent many times: head is "status\nname\nvalue\n...", pieces
+ * strings with a newline between each two; another number of newlines, that is, one inside a
+ * status or a value, is refused. NULL if there is no memory or it is malformed so. */
+mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
+/* Frees it; NULL is ignored. Nothing of it is looked at after the call that sent it. */
+void mhpy_unmake(mhpy_made *made);
+/* The whole response of request slot, generation gen, in one call, and mh_loop_flush_due after
+ * it; body is copied. A Content-Length in the head that is not body_n: what is over is cut, what is
+ * short aborts the connection. Errors: MH_EINVAL (the head may not be sent; nothing has been,
+ * answer otherwise), MH_ERANGE (sent, but cut), MH_ESTATE, MH_ECLOSED, MH_ENOMEM (the connection is
+ * aborted if something had gone). */
+int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *made,
+                     const char *body, size_t body_n);
+/* The same with a head as mhpy_make takes it; name is the request's. borrow: body stays as it is
+ * until MHPY_FINISH (which then follows, if the call succeeds). */
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int borrow);
 /* Starts a response whose body follows by mhpy_write. Its length is that of a Content-Length in
@@ -131,7 +150,7 @@ int mhpy_end(mhpy *hub, int64_t name);
 /* Ends the exchange and the connection. Errors: MH_ECLOSED. */
 int mhpy_abort(mhpy *hub, int64_t name);
 
-/* ---- what the files share ------------------------------------------------------------------- */
+/* ---- what the files share -------------------------------------------------------------------- */
 
 /* events.c: the events since the last step and their text, two growing arrays. */
 typedef struct mhpy__events {
@@ -147,8 +166,7 @@ void mhpy__events_clear(mhpy__events *ev);
 /* Room for n more events and text more bytes. */
 bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text);
 /* Appends one for which there is room. */
-void mhpy__event_put(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c, int64_t d,
-                     int64_t e);
+void mhpy__event_put(mhpy__events *ev, int64_t kind, int64_t a, int64_t b, int64_t c);
 /* Appends one, or remembers that it is lost. */
 void mhpy__event(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c);
 
@@ -175,32 +193,51 @@ int64_t mhpy__name_at(const mhpy__names *names, uint32_t at);
 mhpy__slot *mhpy__name_find(mhpy__names *names, int64_t name);
 void mhpy__name_free(mhpy__names *names, mhpy__slot *slot);
 
-/* shapes.c: the sequences of field names seen lately. */
-enum { MHPY__SHAPES = 256, MHPY__SHAPE_CELLS = 512 };
+/* seen.c: byte strings seen lately, each with a number that Python knows it by. */
+enum { MHPY__SEEN = 256, MHPY__SEEN_CELLS = 512, MHPY__SEEN_ONCE = 1024 };
 
-typedef struct mhpy__shape {
-    char *names; /* NULL: a free cell */
+typedef struct mhpy__seen_cell {
+    char *bytes; /* NULL: a free cell */
     uint64_t hash;
-    uint32_t size; /* bytes of names, each with its NUL */
-    uint32_t id;   /* > 0 */
-} mhpy__shape;
+    uint32_t n;
+    uint32_t tag;
+    uint32_t id; /* > 0 */
+} mhpy__seen_cell;
 
-typedef struct mhpy__shapes {
-    mhpy__shape cells[MHPY__SHAPE_CELLS];
-    uint64_t key; /* of the hash: an attacker can't choose sequences that collide */
+typedef struct mhpy__seen {
+    mhpy__seen_cell cells[MHPY__SEEN_CELLS];
+    uint32_t once[MHPY__SEEN_ONCE]; /* parts of the hashes of strings that came once lately */
     uint32_t count, last_id;
-    uint32_t misses; /* sequences not taken since the table was emptied */
-} mhpy__shapes;
+    uint32_t misses; /* strings not taken since the table was emptied */
+} mhpy__seen;
 
-enum mhpy__shape_result { MHPY__SHAPE_KNOWN, MHPY__SHAPE_NEW, MHPY__SHAPE_NONE };
+enum mhpy__seen_result { MHPY__SEEN_KNOWN, MHPY__SEEN_NEW, MHPY__SEEN_NONE };
 
-bool mhpy__shapes_init(mhpy__shapes *t);
-void mhpy__shapes_clear(mhpy__shapes *t);
-/* Looks up names[0..size), and takes it if new and there is room; *id is its number unless NONE. */
-enum mhpy__shape_result mhpy__shape_find(mhpy__shapes *t, const char *names, uint32_t size,
-                                         uint32_t *id);
+void mhpy__seen_clear(mhpy__seen *t);
+/* Looks up n bytes with that hash, which belong to tag, and takes them if they came once lately, are
+ * not there yet, and there is room; *id is their number unless NONE. */
+enum mhpy__seen_result mhpy__seen_find(mhpy__seen *t, uint64_t hash, uint32_t tag,
+                                       const char *bytes, size_t n, uint32_t *id);
 /* Whether so much has not found room that the table should be emptied. */
-bool mhpy__shapes_stale(const mhpy__shapes *t);
+bool mhpy__seen_stale(const mhpy__seen *t);
+/* A key of this process's, so that an attacker can't choose strings that collide; 0 on failure. */
+uint64_t mhpy__hash_key(void);
+/* A keyed hash of n bytes. */
+uint64_t mhpy__hash(uint64_t key, const char *p, size_t n);
+
+/* requests.c: the peers whose addresses Python has, each in one of the ways of its hash's set, of
+ * which the oldest gives way. So their number is bounded, and few connections meet in a set. */
+enum { MHPY__PEER_SETS = 256, MHPY__PEER_WAYS = 4, MHPY__PEER_MAX = 128 };
+
+typedef struct mhpy__peer {
+    uint16_t n;                /* 0: nobody */
+    char text[MHPY__PEER_MAX]; /* its pieces, each with its NUL */
+} mhpy__peer;
+
+typedef struct mhpy__peers {
+    mhpy__peer at[MHPY__PEER_SETS][MHPY__PEER_WAYS];
+    uint8_t oldest[MHPY__PEER_SETS];
+} mhpy__peers;
 
 struct mhpy {
     mh_loop *loop;
@@ -208,7 +245,9 @@ struct mhpy {
     mhpy__events ev;
     mhpy__names requests; /* of mh_req */
     mhpy__names timers;   /* of mhpy__timer */
-    mhpy__shapes shapes;
+    mhpy__seen seen[3];   /* by MHPY_SHAPES and its like */
+    mhpy__peers peers;
+    uint64_t hash_key;
     char *names; /* scratch: the field names of the request in hand, each with its NUL */
     size_t names_cap;
     mh_str *fields; /* scratch: the strings of the head being sent */

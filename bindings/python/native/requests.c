@@ -25,21 +25,46 @@ static char *put_port(char *p, uint16_t port) {
     return put(p, first, (size_t)(digits + PORT_MAX - first));
 }
 
-/* The peer's address and port; for a unix socket, and a peer that has gone, both are empty. */
-static char *put_peer(char *p, const mh_req *req) {
+/* Puts what environ says of the connection at p, which has MHPY__PEER_MAX bytes: the peer's address
+ * and port, and at a wildcard our own address. For a unix socket, and a peer that has gone, they
+ * are empty. Returns its size. */
+static size_t put_peer(char *p, const mh_req *req, bool wildcard) {
+    char *first = p;
     uint16_t port = 0;
     int n = mh_req_peer(req, p, ADDRESS_MAX, &port);
     if (n < 0) n = 0;
     p[n] = 0;
-    return put_port(p + n + 1, port);
+    p = put_port(p + n + 1, port);
+    if (wildcard) {
+        n = mh_req_local(req, p, (size_t)(first + MHPY__PEER_MAX - p), &port);
+        if (n < 0) n = 0;
+        p[n] = 0;
+        p += n + 1;
+    }
+    return (size_t)(p - first);
 }
 
-static char *put_local(char *p, const mh_req *req) {
-    uint16_t port;
-    int n = mh_req_local(req, p, ADDRESS_MAX, &port);
-    if (n < 0) n = 0;
-    p[n] = 0;
-    return p + n + 1;
+/* The number that Python knows the peer by; tells it if need be. There is room. */
+static int64_t find_peer(mhpy *hub, const mh_req *req, bool wildcard) {
+    char text[MHPY__PEER_MAX];
+    size_t n = put_peer(text, req, wildcard);
+    size_t set = mhpy__hash(hub->hash_key, text, n) % MHPY__PEER_SETS, way;
+    mhpy__peer *peers = hub->peers.at[set];
+    for (way = 0; way < MHPY__PEER_WAYS; way++) {
+        if (peers[way].n == n && memcmp(peers[way].text, text, n) == 0) break;
+    }
+    if (way == MHPY__PEER_WAYS) {
+        way = hub->peers.oldest[set]++ % MHPY__PEER_WAYS;
+        peers[way].n = (uint16_t)n;
+        memcpy(peers[way].text, text, n);
+        mhpy__events *ev = &hub->ev;
+        int pieces = wildcard ? 3 : 2;
+        mhpy__event_put(ev, MHPY_PEER, (int64_t)(set * MHPY__PEER_WAYS + way), pieces, 0);
+        memcpy(ev->text + ev->text_n, text, n);
+        ev->text_n += n;
+        ev->pieces += pieces;
+    }
+    return (int64_t)(set * MHPY__PEER_WAYS + way);
 }
 
 static bool str_is(mh_str s, const char *want, size_t n) {
@@ -57,26 +82,38 @@ static size_t gather_names(mhpy *hub, const mh_req *req, size_t fields) {
     return (size_t)(p - hub->names);
 }
 
-/* The number of the fields' shape, 0 if the table does not take it; tells Python of a new one.
- * There is room for two events and for the names. */
+/* Looks bytes with that hash up in one of the tables; their number, 0 if the table does not take
+ * them. There is room for an event. */
+static uint32_t look_up(mhpy *hub, int table, uint64_t hash, uint32_t tag, mh_str bytes,
+                        bool *is_new) {
+    mhpy__seen *seen = &hub->seen[table];
+    uint32_t id = 0;
+    if (mhpy__seen_stale(seen)) {
+        mhpy__seen_clear(seen);
+        mhpy__event_put(&hub->ev, MHPY_FORGET, table, 0, 0);
+    }
+    *is_new = mhpy__seen_find(seen, hash, tag, bytes.p, bytes.n, &id) == MHPY__SEEN_NEW;
+    return id;
+}
+
+/* The number of the shape of the names gathered, 0 if the table does not take it; tells Python of
+ * a new one. There is room for two events and for the names. */
 static uint32_t find_shape(mhpy *hub, size_t size, size_t fields) {
     mhpy__events *ev = &hub->ev;
-    uint32_t id = 0;
-    if (mhpy__shapes_stale(&hub->shapes)) {
-        mhpy__shapes_clear(&hub->shapes);
-        mhpy__event_put(ev, MHPY_FORGET, 0, 0, 0, 0, 0);
-    }
-    if (mhpy__shape_find(&hub->shapes, hub->names, (uint32_t)size, &id) == MHPY__SHAPE_NEW) {
-        mhpy__event_put(ev, MHPY_SHAPE, 0, id, 0, 0, (int64_t)fields);
-        memcpy(ev->text + ev->text_n, hub->names, size);
+    bool is_new;
+    uint64_t hash = mhpy__hash(hub->hash_key, hub->names, size);
+    uint32_t id = look_up(hub, MHPY_SHAPES, hash, 0, (mh_str){hub->names, size}, &is_new);
+    if (is_new) {
+        mhpy__event_put(ev, MHPY_SHAPE, id, (int64_t)fields, 0);
+        if (size) memcpy(ev->text + ev->text_n, hub->names, size);
         ev->text_n += size;
         ev->pieces += (int)fields;
     }
     return id;
 }
 
-static int64_t flags_of(const mh_req *req, mh_str target, mh_str path, int64_t length, bool named) {
-    int64_t flags = 0;
+static int64_t flags_of(const mh_req *req, mh_str target, mh_str path) {
+    int64_t flags = 0, length = mh_req_length(req);
     if (length != 0) flags |= MHPY_HAS_BODY;
     if (length < 0) flags |= MHPY_CHUNKED;
     if (mh_req_expects_continue(req)) flags |= MHPY_EXPECTS;
@@ -84,38 +121,58 @@ static int64_t flags_of(const mh_req *req, mh_str target, mh_str path, int64_t l
     if (target.p[0] != '/' && target.p[0] != '*') flags |= MHPY_ABSOLUTE;
     if (path.n && memchr(path.p, '%', path.n)) flags |= MHPY_ESCAPED;
     if (str_is(mh_req_method(req), "HEAD", 4)) flags |= MHPY_HEAD;
-    return named ? flags | MHPY_NAMED : flags;
+    return flags;
+}
+
+/* What the tables say of a request that is no known head. */
+typedef struct found {
+    uint32_t number;        /* of the block or shape */
+    uint32_t block, head;   /* to be learned */
+    int64_t flags;          /* MHPY_BLOCKED, MHPY_NAMED, or none */
+    size_t fields, names_n; /* how many; bytes of their names, if gathered */
+} found;
+
+/* Looks for the request's block, which has that hash, then for its shape. There is room for three
+ * events and the names. */
+static found find_fields(mhpy *hub, const mh_req *req, uint64_t hash, uint32_t head) {
+    found f = {.head = head, .fields = mh_req_fields(req)};
+    bool is_new;
+    uint32_t block = look_up(hub, MHPY_BLOCKS, hash, 0, mh_req_field_block(req), &is_new);
+    if (block && !is_new) {
+        f.number = block;
+        f.flags = MHPY_BLOCKED;
+        return f;
+    }
+    f.block = block;
+    f.names_n = gather_names(hub, req, f.fields);
+    f.number = find_shape(hub, f.names_n, f.fields);
+    if (f.number == 0) f.flags = MHPY_NAMED;
+    return f;
 }
 
 /* Copies the request's pieces to the text and appends its event; there is room for both. */
-static void put_request(mhpy *hub, mh_req *req, int64_t name, size_t fields, size_t names_size) {
+static void put_request(mhpy *hub, mh_req *req, int64_t name, int64_t peer, const found *f) {
     mhpy__events *ev = &hub->ev;
-    uint32_t shape = find_shape(hub, names_size, fields);
     mh_str target = mh_req_target(req), path = mh_req_path(req), field, value;
-    int64_t length = mh_req_length(req);
-    int64_t flags = flags_of(req, target, path, length, shape == 0);
-    unsigned listener = mh_req_listener(req);
-    size_t pieces = 6 + fields;
+    int64_t flags = f->flags | flags_of(req, target, path);
+    size_t pieces = 4;
     char *p = ev->text + ev->text_n;
 
-    if (shape == 0) {
-        if (names_size) memcpy(p, hub->names, names_size);
-        p += names_size;
-        pieces += fields;
+    if (flags & MHPY_NAMED) {
+        if (f->names_n) memcpy(p, hub->names, f->names_n);
+        p += f->names_n;
+        pieces += f->fields;
     }
     p = put_str(p, mh_req_method(req));
     p = put_str(p, target);
-    p = path.n ? put_str(p, path)
-               : put(p, "/", 1); /* an absolute-form without a path (RFC 9110 4.2.3) */
+    p = put_str(p, path);
     p = put_str(p, mh_req_query(req));
-    p = put_peer(p, req);
-    if (hub->wildcard[listener]) {
-        p = put_local(p, req);
-        pieces++;
-    }
-    for (size_t i = 0; i < fields; i++) {
-        mh_req_field(req, i, &field, &value);
-        p = put_str(p, value);
+    if (!(flags & MHPY_BLOCKED)) {
+        for (size_t i = 0; i < f->fields; i++) {
+            mh_req_field(req, i, &field, &value);
+            p = put_str(p, value);
+        }
+        pieces += f->fields;
     }
     if (flags & MHPY_ABSOLUTE) {
         p = put_str(p, mh_req_host(req));
@@ -123,20 +180,32 @@ static void put_request(mhpy *hub, mh_req *req, int64_t name, size_t fields, siz
     }
     ev->text_n = (size_t)(p - ev->text);
     ev->pieces += (int)pieces;
-    int64_t plan = (int64_t)shape << 16 | (int64_t)listener << 1 | (mh_req_version(req) == 10);
-    mhpy__event_put(ev, MHPY_REQUEST, name, plan, flags, length, (int64_t)pieces);
+    int64_t plan =
+        (int64_t)f->number << 16 | (int64_t)mh_req_listener(req) << 1 | (mh_req_version(req) == 10);
+    mhpy__event_put(ev, MHPY_REQUEST, name, plan, flags);
+    mhpy__event_put(ev, (int64_t)pieces, peer, f->block, f->head);
 }
+
+/* The whole head, from the method to the end of the fields: one piece of the input. */
+static mh_str head_of(const mh_req *req, mh_str block) {
+    mh_str method = mh_req_method(req);
+    return (mh_str){method.p, (size_t)(block.p + block.n - method.p)};
+}
+
+/* The most events that one request brings: of each table that it is forgotten, a shape, a peer, and
+ * the request's own, which is of double size. */
+enum { MOST_EVENTS = 7 };
 
 static void on_request(mh_req *req, void *user) {
     mhpy *hub = user;
-    size_t fields = mh_req_fields(req), block = mh_req_field_block(req).n;
-    /* Path and query are parts of the target; a name and its value, each with a NUL, are shorter
-     * than their line. */
-    size_t text = mh_req_method(req).n + 2 * mh_req_target(req).n + mh_req_host(req).n + block +
-                  2 * (ADDRESS_MAX + 1) + PORT_MAX + 16;
+    mh_str block = mh_req_field_block(req), head = head_of(req, block);
+    /* Path, query and authority are parts of the head; a name and its value, each with a NUL, are
+     * shorter than their line. A shape's names may travel besides. */
+    size_t text = 3 * head.n + block.n + MHPY__PEER_MAX + 16;
     int64_t name = -1;
-    if ((block > hub->names_cap && !mhpy__grow((void **)&hub->names, &hub->names_cap, block, 1)) ||
-        !mhpy__events_reserve(&hub->ev, 3, text) ||
+    if ((block.n > hub->names_cap &&
+         !mhpy__grow((void **)&hub->names, &hub->names_cap, block.n, 1)) ||
+        !mhpy__events_reserve(&hub->ev, MOST_EVENTS, text) ||
         (name = mhpy__name_new(&hub->requests, req)) < 0) {
         mh_req_abort(req); /* no memory: this one is lost, the others are not */
         return;
@@ -144,7 +213,23 @@ static void on_request(mh_req *req, void *user) {
     /* The slot's number, not its address, for the array moves as it grows; plus 1, for NULL
      * means none. */
     mh_req_set_user(req, (void *)((uintptr_t)(uint32_t)name + 1));
-    put_request(hub, req, name, fields, gather_names(hub, req, fields));
+
+    unsigned listener = mh_req_listener(req);
+    int64_t peer = find_peer(hub, req, hub->wildcard[listener]);
+    uint32_t number = 0;
+    bool is_new = false;
+    /* The block is hashed once: its hash is the key of the line before it. */
+    uint64_t hash = mhpy__hash(hub->hash_key, block.p, block.n);
+    uint64_t head_hash = mhpy__hash(hash, head.p, (size_t)(block.p - head.p));
+    /* A request with a body takes a longer way in Python anyway. */
+    if (mh_req_length(req) == 0)
+        number = look_up(hub, MHPY_HEADS, head_hash, listener, head, &is_new);
+    if (number && !is_new) {
+        mhpy__event_put(&hub->ev, number, name & UINT32_MAX, name >> 32, peer);
+        return;
+    }
+    found f = find_fields(hub, req, hash, number);
+    put_request(hub, req, name, peer, &f);
 }
 
 /* -1 for a request that got no name: on_request found no memory. */

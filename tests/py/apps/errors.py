@@ -159,7 +159,20 @@ def bad_start(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     return [b"x"]
 
 
+def cleared(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ.clear()
+    raise ValueError("after clearing environ")
+
+
+def cleared_and_short(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ.clear()
+    start_response("200 OK", [("Content-Length", "1")])
+    return [b"too long"]
+
+
 APPS: dict[str, App] = {
+    "/cleared": cleared,
+    "/cleared-and-short": cleared_and_short,
     "/before": before,
     "/after-start": after_start,
     "/first-piece": first_piece,
