@@ -214,8 +214,8 @@ typedef struct mhpy__seen {
 enum mhpy__seen_result { MHPY__SEEN_KNOWN, MHPY__SEEN_NEW, MHPY__SEEN_NONE };
 
 void mhpy__seen_clear(mhpy__seen *t);
-/* Looks up n bytes with that hash, which belong to tag, and takes them if they came once lately, are
- * not there yet, and there is room; *id is their number unless NONE. */
+/* Looks up n bytes with that hash, which belong to tag, and takes them if they came once lately,
+ * are not there yet, and there is room; *id is their number unless NONE. */
 enum mhpy__seen_result mhpy__seen_find(mhpy__seen *t, uint64_t hash, uint32_t tag,
                                        const char *bytes, size_t n, uint32_t *id);
 /* Whether so much has not found room that the table should be emptied. */
