@@ -305,7 +305,9 @@ MH_API size_t mh_req_fields(const mh_req *req);
 MH_API int mh_req_field(const mh_req *req, size_t i, mh_str *name, mh_str *value);
 /* The first field called name (n bytes, any case), into *value. Errors: MH_ENOENT. */
 MH_API int mh_req_find(const mh_req *req, const char *name, size_t n, mh_str *value);
-/* All field lines as they came, from the first name to the last CRLF: equal bytes, equal fields. */
+/* All field lines as they came, from the first name to the last CRLF: equal bytes, equal fields. A
+ * head lies in one piece: from the first byte of mh_req_method to the last of this, which is empty
+ * but in its place if there are no fields. */
 MH_API mh_str mh_req_field_block(const mh_req *req);
 
 /* The declared Content-Length, 0 without a body, -1 for a chunked one. */
