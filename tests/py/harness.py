@@ -65,6 +65,12 @@ def count_tracebacks(log: str) -> int:
     return log.count(TRACEBACK) - sum(log.count(text) for text in CHAINED)
 
 
+def heed_interrupts() -> None:
+    """A shell starts its background commands, and so whole test runs, with SIGINT ignored, which a
+    server then leaves ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A child process with its output in files, so that it never blocks on a pipe nobody reads."""
 
@@ -89,6 +95,7 @@ class Process:
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
                 cwd=cwd,
                 pass_fds=pass_fds,
+                preexec_fn=heed_interrupts,
             )
 
     @property
