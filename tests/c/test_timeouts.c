@@ -109,8 +109,7 @@ enum { WAITING = 8 };
 /* A callback has taken longer than every deadline, and a step takes only one event. */
 static void what_waits_in_its_socket_at_a_deadline_is_served(void) {
     static const char *const first[] = {"", GET, "GET / HT",
-                                        "POST / HTTP/1.1\r\nHost: a\r\n"
-                                        "Content-Length: 5\r\n\r\nh"};
+                                        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nh"};
     static const char *const second[] = {GET, GET, &GET[8], "ello"};
     for (size_t state = 0; state < 4; state++) {
         fix f;
