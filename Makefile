@@ -31,7 +31,7 @@ test: build ## build and run all tests, C and Python
 	@tools/setup.sh test
 	@status=0; \
 	.venv/bin/meson test -C $(DEV) --no-suite python --print-errorlogs || status=1; \
-	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest || status=1; \
+	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 || status=1; \
 	exit $$status
 
 test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
