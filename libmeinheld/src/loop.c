@@ -387,8 +387,6 @@ void mh__loop_end(mh_loop *loop) {
     if (loop->shared && mh__loop_mine(loop)) sync_shared(loop);
 }
 
-bool mh__loop_is_mine(const mh_loop *loop) { return mh__loop_mine(loop); }
-
 int mh__loop_sys(mh_loop *loop) {
     loop->errnum = errno;
     return MH_ESYS;

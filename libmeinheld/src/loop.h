@@ -87,8 +87,6 @@ bool mh__loop_in_step(const mh_loop *loop);
  * between. */
 void mh__loop_begin(mh_loop *loop);
 void mh__loop_end(mh_loop *loop);
-/* Whether this process made the loop. */
-bool mh__loop_is_mine(const mh_loop *loop);
 /* Records errno for mh_loop_errno and returns MH_ESYS. */
 int mh__loop_sys(mh_loop *loop);
 /* Seconds since 1970, read once in this step, for Date. */

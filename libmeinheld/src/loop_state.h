@@ -113,8 +113,8 @@ struct mh_loop {
     bool sigpipe_ignored;
 };
 
-/* What mh__loop_is_mine says. The mark is in a page that fork wipes in the child (madvise(2),
- * MADV_WIPEONFORK): getpid(2) would be a system call in every step. */
+/* Whether this process made the loop. The mark is in a page that fork wipes in the child
+ * (madvise(2), MADV_WIPEONFORK): getpid(2) would be a system call in every step. */
 static inline bool mh__loop_mine(const mh_loop *loop) {
     return loop->mark ? *loop->mark != 0 : loop->pid == getpid();
 }

@@ -345,7 +345,7 @@ static void a_signal_ends_the_wait_and_loses_nothing(void) {
 static int watched;
 
 static void everything_is_refused(mh_loop *loop) {
-    CHECK(!mh__loop_is_mine(loop));
+    CHECK(!mh__loop_mine(loop));
     CHECK_INT(mh_loop_step(loop, 0), MH_EFORK);
     CHECK_INT(mh_loop_run(loop), MH_EFORK);
     CHECK_INT(mh_loop_flush(loop), MH_EFORK);
@@ -370,7 +370,7 @@ static void a_child_is_refused_and_frees_without_disturbing_the_parent(void) {
     CHECK_INT(mh__loop_add(loop, fd[0], EPOLLIN, on_io, NULL), MH_OK);
     CHECK_INT(mh_loop_step(loop, 0), 0);
     CHECK(in_child(loop, everything_is_refused));
-    CHECK(mh__loop_is_mine(loop));
+    CHECK(mh__loop_mine(loop));
     CHECK_INT(mh_loop_step(loop, 0), 0);
     CHECK_JOURNAL("");
     CHECK_INT(write(fd[1], "x", 1), 1);
