@@ -225,8 +225,11 @@ typedef struct mh_config {
     uint32_t min_rate;       /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
     uint32_t rate_window;    /* ms; 10000 */
     uint32_t rate_grace;     /* ms before the first window; 5000 */
-    uint32_t linger_timeout; /* ms a closing connection is drained, for its peer to read; 2000 */
-    uint32_t linger_max;     /* bytes drained, also of a body that nobody read; 1 MiB */
+    uint32_t linger_timeout; /* ms without a byte while a closing connection is drained; 2000 */
+    uint32_t linger_time;    /* ms that it is drained in all, for its peer to read; 30000 */
+    uint32_t linger_max;     /* bytes drained of it; 64 MiB */
+    uint32_t unread_max;     /* bytes of a body that nobody read, dropped to keep the connection;
+                                a longer rest closes it; 1 MiB */
     uint32_t high_water;     /* bytes of output at which a write says MH_FULL; 65536 */
     uint32_t low_water;      /* bytes at which on_writable follows; 16384 */
     uint32_t step_read;      /* bytes read from a connection per step; 262144 */

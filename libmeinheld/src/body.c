@@ -126,7 +126,7 @@ int mh__req_drop_body(mh_req *req) {
         int got = read_body(req, scrap, sizeof scrap);
         if (got < 0) return got;
         c->dropped += (uint32_t)got;
-        if (c->dropped > req->srv->cfg.linger_max) return MH_ETOOBIG;
+        if (c->dropped > req->srv->cfg.unread_max) return MH_ETOOBIG;
     }
 }
 
@@ -135,5 +135,5 @@ bool mh__req_body_reusable(const mh_req *req) {
     if (req->body_error) return false;
     /* It was not told to continue: its next bytes may be the body or the next request. */
     if (!req->continued) return false;
-    return req->framing.body == MH__BODY_CHUNKED || req->body_left <= req->srv->cfg.linger_max;
+    return req->framing.body == MH__BODY_CHUNKED || req->body_left <= req->srv->cfg.unread_max;
 }

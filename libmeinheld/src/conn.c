@@ -117,6 +117,7 @@ void mh__conn_end(mh__conn *c) {
     mh__input_clear(&c->srv->bufs, &c->in);
     c->dropped = 0;
     mh__conn_set_state(c, MH__CONN_LINGER);
+    mh__timer_arm(c->srv->loop, &c->out_timer, c->srv->cls.linger_whole);
     mh__conn_want(c, MH__CONN_INPUT, 0);
 }
 

@@ -54,19 +54,21 @@ static bool input_waits(const mh__conn *c) {
     return (c->events & EPOLLIN) && ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
 }
 
-/* LINGER: throws away what still comes. */
+/* LINGER: throws away what still comes, as long as it goes on coming (RFC 9112 9.6). out_timer,
+ * since all is sent, bounds it as a whole. */
 static void drain_input(mh__conn *c) {
     char scrap[8192];
     for (int i = 0; i < 8; i++) {
         ssize_t n = recv(c->fd, scrap, sizeof scrap, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
         if (n > 0) c->dropped += (uint32_t)n;
         if (n <= 0 || c->dropped > c->srv->cfg.linger_max) {
             mh__conn_close(c, MH_FINISH_DONE);
             return;
         }
-        if ((size_t)n < sizeof scrap) return;
+        if ((size_t)n < sizeof scrap) break;
     }
+    mh__timer_arm(c->srv->loop, &c->in_timer, c->srv->cls.linger);
 }
 
 /* Input that nobody asked for: not to be told again, or the loop would spin (level-triggered). */

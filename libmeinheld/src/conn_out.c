@@ -119,7 +119,11 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
 
 void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
     mh__conn *c = MH__CONN_OF(timer, out_timer);
-    if (c->doomed) return;                      /* its run task closes it */
+    if (c->doomed) return;             /* its run task closes it */
+    if (c->state == MH__CONN_LINGER) { /* drained for long enough */
+        mh__conn_close(c, MH_FINISH_DONE);
+        return;
+    }
     if (peer_took_some(c) && await_output(c)) { /* the kernel's store is not used up yet */
         mh__timer_arm(loop, timer, c->srv->cls.write);
         return;

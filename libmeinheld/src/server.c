@@ -27,7 +27,9 @@ void mh_config_init(mh_config *cfg) {
         .rate_window = 10000,
         .rate_grace = 5000,
         .linger_timeout = 2000,
-        .linger_max = 1 << 20,
+        .linger_time = 30000,
+        .linger_max = 64 << 20,
+        .unread_max = 1 << 20,
         .high_water = 65536,
         .low_water = 16384,
         .step_read = 262144,
@@ -53,12 +55,12 @@ static bool config_is_sound(const mh_config *cfg) {
            in_range(cfg->max_request_line, 16, LIMIT_MOST) &&
            in_range(cfg->max_head, 16, LIMIT_MOST) && in_range(cfg->max_fields, 1, UINT16_MAX) &&
            cfg->max_body <= INT64_MAX && cfg->head_timeout > 0 && cfg->body_timeout > 0 &&
-           cfg->write_timeout > 0 && cfg->linger_timeout > 0 &&
+           cfg->write_timeout > 0 && cfg->linger_timeout > 0 && cfg->linger_time > 0 &&
            (cfg->min_rate == 0 || cfg->rate_window > 0) &&
-           in_range(cfg->linger_max, 0, LIMIT_MOST) && in_range(cfg->high_water, 1, UINT32_MAX) &&
-           cfg->low_water <= cfg->high_water && cfg->step_read > 0 && cfg->step_write > 0 &&
-           cfg->step_requests > 0 && cfg->accept_batch > 0 && cfg->accept_pause > 0 &&
-           cfg->server_name;
+           in_range(cfg->linger_max, 0, LIMIT_MOST) && in_range(cfg->unread_max, 0, LIMIT_MOST) &&
+           in_range(cfg->high_water, 1, UINT32_MAX) && cfg->low_water <= cfg->high_water &&
+           cfg->step_read > 0 && cfg->step_write > 0 && cfg->step_requests > 0 &&
+           cfg->accept_batch > 0 && cfg->accept_pause > 0 && cfg->server_name;
 }
 
 /* A host built against an older header knows fewer fields at the end: the defaults stand for those.
@@ -95,6 +97,7 @@ static int make_classes(mh_server *srv) {
         {&srv->cls.write_first, mh__rate_patience(&srv->rate, cfg->write_timeout, true)},
         {&srv->cls.keepalive, cfg->keepalive_timeout},
         {&srv->cls.linger, cfg->linger_timeout},
+        {&srv->cls.linger_whole, cfg->linger_time},
         {&srv->cls.accept_rest, cfg->accept_pause},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -32,7 +32,8 @@ struct mh_server {
     /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top.
      */
     struct {
-        int head, body, body_first, write, write_first, keepalive, linger, accept_rest;
+        int head, body, body_first, write, write_first, keepalive, linger, linger_whole,
+            accept_rest;
     } cls;
 
     mh__bufs bufs;

@@ -382,7 +382,7 @@ static void limits_out_of_range_are_refused(void) {
         offsetof(mh_config, linger_timeout),  offsetof(mh_config, high_water),
         offsetof(mh_config, step_read),       offsetof(mh_config, step_write),
         offsetof(mh_config, step_requests),   offsetof(mh_config, accept_batch),
-        offsetof(mh_config, accept_pause)};
+        offsetof(mh_config, accept_pause),    offsetof(mh_config, linger_time)};
     fix f;
     fix_init(&f);
     REQUIRE(mh_loop_new(&f.loop, NULL) == MH_OK);

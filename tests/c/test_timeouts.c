@@ -1,38 +1,9 @@
 /* Row 31 of docs/http.md, each deadline met to the millisecond: the clock is the test's own, so
  * that a minute takes no time and no result depends on the machine's. */
-#include "clock.h"
-
-#include "client.h"
+#include "timed.h"
 
 #define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
-
-static void begin(fix *f, peer *p) {
-    clock_stop();
-    fix_init(f);
-    f->step_ms = 0;
-    p->fd = -1;
-}
-
-static void open_pair(fix *f, peer *p) {
-    if (fix_open(f) < 0) abort();
-    peer_unix(p, f);
-    settle(f);
-}
-
-static void finish(fix *f, peer *p) {
-    peer_close(p);
-    fix_close(f);
-    clock_go();
-}
-
-/* Lets ms pass, all that is due happening on the way. */
-static void pass(fix *f, uint64_t ms) {
-    clock_pass_ms(ms);
-    settle(f);
-}
-
-static bool is_open(peer *p) { return !peer_over(p); }
 
 /* Reads the body, and answers when that has ended. */
 static void drink_and_answer(fix *f, mh_req *req) {
@@ -462,56 +433,6 @@ static void a_slow_host_is_not_the_readers_fault(void) {
     finish(&f, &p);
 }
 
-/* ---- lingering ------------------------------------------------------------------------------- */
-
-static void a_refused_peer_that_goes_on_sending_is_drained_for_two_seconds(void) {
-    fix f;
-    peer p;
-    begin(&f, &p);
-    open_pair(&f, &p);
-    peer_send(&f, &p, "NONSENSE\n");
-    CHECK_ANSWER(&f, &p, 400, "Bad Request\n");
-    for (int i = 0; i < 19; i++) {
-        peer_send(&f, &p, "more nonsense");
-        pass(&f, 100);
-        CHECK_INT(mh_server_connections(f.srv), 1);
-    }
-    pass(&f, 100);
-    CHECK_INT(mh_server_connections(f.srv), 0);
-    finish(&f, &p);
-}
-
-static void a_refused_peer_is_drained_of_a_bounded_amount(void) {
-    static char zeros[1000];
-    fix f;
-    peer p;
-    begin(&f, &p);
-    f.cfg.linger_max = 5000;
-    open_pair(&f, &p);
-    peer_send(&f, &p, "NONSENSE\n");
-    CHECK_ANSWER(&f, &p, 400, "Bad Request\n");
-    for (int i = 0; i < 5; i++)
-        peer_send_n(&f, &p, zeros, sizeof zeros);
-    settle(&f);
-    CHECK_INT(mh_server_connections(f.srv), 1);
-    peer_send_n(&f, &p, zeros, 1);
-    settle(&f);
-    CHECK_INT(mh_server_connections(f.srv), 0);
-    finish(&f, &p);
-}
-
-static void a_refused_peer_that_closes_is_let_go_at_once(void) {
-    fix f;
-    peer p;
-    begin(&f, &p);
-    open_pair(&f, &p);
-    peer_send(&f, &p, "NONSENSE\n");
-    CHECK_ANSWER(&f, &p, 400, "Bad Request\n");
-    peer_close(&p);
-    UNTIL(&f, mh_server_connections(f.srv) == 0);
-    finish(&f, &p);
-}
-
 int main(void) {
     RUN(a_connection_that_says_nothing_is_closed_silently);
     RUN(a_head_is_due_ten_seconds_from_its_first_byte_however_it_trickles);
@@ -532,8 +453,5 @@ int main(void) {
     RUN(a_fair_reader_may_be_far_behind_the_kernel);
     RUN(a_connection_is_not_idle_while_its_answer_is_being_read);
     RUN(a_slow_host_is_not_the_readers_fault);
-    RUN(a_refused_peer_that_goes_on_sending_is_drained_for_two_seconds);
-    RUN(a_refused_peer_is_drained_of_a_bounded_amount);
-    RUN(a_refused_peer_that_closes_is_let_go_at_once);
     return check_end();
 }

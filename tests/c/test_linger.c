@@ -1,0 +1,144 @@
+/* The lingering close (RFC 9112 9.6): a peer that is still sending when it is refused can read why,
+ * and can't hold the connection for ever. */
+#include "timed.h"
+
+#define REFUSED "NONSENSE\n"
+
+/* Refused, answered, and still there. */
+static void refuse(fix *f, peer *p) {
+    peer_send(f, p, REFUSED);
+    CHECK_ANSWER(f, p, 400, "Bad Request\n");
+    CHECK_INT(mh_server_connections(f->srv), 1);
+}
+
+static void check_gone(fix *f) { CHECK_INT(mh_server_connections(f->srv), 0); }
+
+static void a_refused_peer_that_falls_silent_is_closed_after_two_seconds(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    open_pair(&f, &p);
+    refuse(&f, &p);
+    pass(&f, 1999);
+    CHECK_INT(mh_server_connections(f.srv), 1);
+    pass(&f, 1);
+    check_gone(&f);
+    finish(&f, &p);
+}
+
+static void a_refused_peer_that_goes_on_sending_is_drained_for_thirty_seconds(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    open_pair(&f, &p);
+    refuse(&f, &p);
+    for (int s = 1; s < 30; s++) {
+        pass(&f, 1000);
+        peer_send(&f, &p, "more nonsense");
+        settle(&f);
+        CHECK_INT(mh_server_connections(f.srv), 1);
+    }
+    pass(&f, 999);
+    CHECK_INT(mh_server_connections(f.srv), 1);
+    pass(&f, 1);
+    check_gone(&f);
+    finish(&f, &p);
+}
+
+static void a_refused_peer_is_drained_of_a_bounded_amount(void) {
+    static char zeros[1000];
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.cfg.linger_max = 5000;
+    open_pair(&f, &p);
+    refuse(&f, &p);
+    for (int i = 0; i < 5; i++)
+        peer_send_n(&f, &p, zeros, sizeof zeros);
+    settle(&f);
+    CHECK_INT(mh_server_connections(f.srv), 1);
+    peer_send_n(&f, &p, zeros, 1);
+    settle(&f);
+    check_gone(&f);
+    finish(&f, &p);
+}
+
+static void a_refused_peer_that_closes_is_let_go_at_once(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    open_pair(&f, &p);
+    refuse(&f, &p);
+    peer_close(&p);
+    UNTIL(&f, mh_server_connections(f.srv) == 0);
+    finish(&f, &p);
+}
+
+/* ---- ten mebibytes behind a head that is refused --------------------------------------------- */
+
+enum { MUCH = 10 << 20 };
+
+/* Sends head and then MUCH bytes, all before it reads, over TCP, where closing on unread input
+ * would throw the answer away. */
+static void send_much_then_read(const char *head, uint64_t max_body, int status) {
+    static char filling[65536];
+    fix f;
+    peer p;
+    answer a;
+    memset(filling, 'x', sizeof filling);
+    fix_init(&f);
+    f.cfg.max_body = max_body;
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p, head);
+    for (size_t sent = 0; sent < MUCH; sent += sizeof filling)
+        peer_send_n(&f, &p, filling, sizeof filling);
+    UNTIL(&f, peer_taken(&p)); /* none of it was refused by a reset */
+    ANSWER(&f, &p, &a);
+    CHECK_INT(a.status, status);
+    CHECK(a.whole);
+    CHECK_MEM(answer_field(&a, "Connection"), strlen(answer_field(&a, "Connection")), "close");
+    answer_free(&a);
+    CHECK_CLOSED(&f, &p);
+    peer_close(&p);
+    UNTIL(&f, mh_server_connections(f.srv) == 0);
+    fix_close(&f);
+}
+
+static void a_client_that_sends_10_mib_reads_its_400(void) {
+    send_much_then_read("POST / HTTP/1.1\r\nHost: a b\r\nContent-Length: 10485760\r\n\r\n",
+                        UINT64_C(1) << 30, 400);
+}
+
+static void a_client_that_sends_10_mib_reads_its_413(void) {
+    send_much_then_read("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n", 1 << 20,
+                        413);
+}
+
+static void a_client_that_sends_a_head_of_10_mib_reads_its_431(void) {
+    send_much_then_read("POST / HTTP/1.1\r\nHost: a\r\nX: ", 1 << 20, 431);
+}
+
+static void a_client_that_sends_a_request_line_of_10_mib_reads_its_414(void) {
+    send_much_then_read("GET /", 1 << 20, 414);
+}
+
+/* The host answers without reading: a rest that is too long to be dropped is lingered over. */
+static void a_client_that_sends_10_mib_that_nobody_reads_gets_the_answer(void) {
+    send_much_then_read("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n",
+                        UINT64_C(1) << 30, 200);
+}
+
+int main(void) {
+    RUN(a_refused_peer_that_falls_silent_is_closed_after_two_seconds);
+    RUN(a_refused_peer_that_goes_on_sending_is_drained_for_thirty_seconds);
+    RUN(a_refused_peer_is_drained_of_a_bounded_amount);
+    RUN(a_refused_peer_that_closes_is_let_go_at_once);
+    RUN(a_client_that_sends_10_mib_reads_its_400);
+    RUN(a_client_that_sends_10_mib_reads_its_413);
+    RUN(a_client_that_sends_a_head_of_10_mib_reads_its_431);
+    RUN(a_client_that_sends_a_request_line_of_10_mib_reads_its_414);
+    RUN(a_client_that_sends_10_mib_that_nobody_reads_gets_the_answer);
+    return check_end();
+}
