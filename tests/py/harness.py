@@ -150,7 +150,12 @@ class Server(Process):
     """A process that serves one app at one or more addresses; address is the first of them."""
 
     def __init__(
-        self, app: str, addresses: list[Address], directory: Path, settings: dict[str, int]
+        self,
+        app: str,
+        addresses: list[Address],
+        directory: Path,
+        settings: dict[str, int],
+        limits: dict[str, float],
     ) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(listening_socket(address)) for address in addresses]
@@ -161,6 +166,7 @@ class Server(Process):
             fds = tuple(sock.fileno() for sock in sockets)
             argv = [sys.executable, str(HERE / "serve.py"), app, ",".join(map(str, fds))]
             argv += [f"{key}={value}" for key, value in settings.items()]
+            argv += [f"limits.{key}={value}" for key, value in limits.items()]
             super().__init__(argv, directory, pass_fds=fds)
 
     @property
@@ -199,11 +205,13 @@ def serving(
     more: tuple[Address, ...] = (),
     tracebacks: int = 0,
     status: int = 0,
+    limits: dict[str, float] | None = None,
     **settings: int,
 ) -> Iterator[Server]:
     """Serves app ("module:name") at address and more for as long as the block runs, then checks
-    that the server is still well: it must end with status, having logged that many tracebacks."""
-    server = Server(app, [address, *more], directory, settings)
+    that the server is still well: it must end with status, having logged that many tracebacks.
+    limits are those of server.set_limits(), settings those of its other setters."""
+    server = Server(app, [address, *more], directory, settings, limits or {})
     try:
         yield server
         ended = server.stop()

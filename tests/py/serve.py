@@ -2,7 +2,8 @@
 
     python serve.py MODULE:APP FD[,FD...] [NAME=NUMBER ...]
 
-Each NAME=NUMBER calls server.set_NAME(NUMBER). The sockets listen before this process starts, so
+Each NAME=NUMBER calls server.set_NAME(NUMBER); those of the form limits.NAME=NUMBER together call
+server.set_limits(NAME=NUMBER, ...). The sockets listen before this process starts, so
 a test can connect at once: its connection waits in the backlog, and no test has to guess when its
 server is ready.
 """
@@ -10,6 +11,7 @@ server is ready.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 
@@ -22,9 +24,15 @@ def main() -> None:
 
     from meinheld import server
 
+    limits = {}
     for setting in settings:
         key, _, value = setting.partition("=")
-        getattr(server, f"set_{key}")(int(value))
+        group, _, limit = key.partition(".")
+        if limit:
+            limits[limit] = json.loads(value)
+        else:
+            getattr(server, f"set_{group}")(int(value))
+    server.set_limits(**limits)
     server.listen(socket_fd=fds)
     for fd in fds:
         os.close(fd)  # the server has its own by now, and these are inheritable

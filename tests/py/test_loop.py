@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from greenlet import getcurrent, greenlet
+from meinheld._limits import Limits
 from meinheld._loop import EXPIRED, MAX_SPARES, Event, Loop, Parking
 
 
@@ -42,7 +43,7 @@ class NoRequests:
 
 
 def new_loop() -> Loop:
-    return Loop(NoRequests(), max_body=1, keepalive=1, max_fds=16)
+    return Loop(NoRequests(), limits=Limits(), max_fds=16)
 
 
 def run(*functions: Callable[[Loop], object]) -> Loop:

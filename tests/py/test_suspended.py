@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import listening_socket, wait_until
 from meinheld._environ import Place
+from meinheld._limits import Limits
 from meinheld._loop import Loop, Parking
 from meinheld._wsgi import Gateway
 from rawclient import Client
@@ -32,7 +33,7 @@ def serving(
             lambda message, exc_info: problems.append(f"{message}: {exc_info}"),
             1 << 20,
         )
-        loop = Loop(gateway, max_body=1 << 20, keepalive=5, max_fds=16)
+        loop = Loop(gateway, limits=Limits(max_body=1 << 20), max_fds=16)
         gateway.attach(loop)
         loop.listen(sock.fileno(), False)
         thread = threading.Thread(target=loop.run)

@@ -41,10 +41,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from meinheld._limits import Limits
 from meinheld._native import ffi, lib
 
 if TYPE_CHECKING:
-    from meinheld._native import Batch, Hub
+    from meinheld._native import Batch, Hub, Options
 
 VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
@@ -142,21 +143,17 @@ class Parking:
 class Loop:
     """One run of a server. All but resume() and post() belongs to the thread of run()."""
 
-    def __init__(self, gateway: Gateway, *, max_body: int, keepalive: float, max_fds: int) -> None:
-        """max_body: bytes of a request body; keepalive: seconds, 0 for none; max_fds: size of the
-        descriptor table at first.
+    def __init__(self, gateway: Gateway, *, limits: Limits, max_fds: int) -> None:
+        """max_fds: size of the descriptor table at first.
 
         Raises OSError or MemoryError if the kernel refuses."""
-        options = ffi.new(
-            "mhpy_options *",
-            {
-                "max_body": min(max_body, 2**64 - 1),
-                "keepalive_ms": min(round(keepalive * 1000), 2**32 - 1),
-                "initial_fds": min(max_fds, 2**31 - 1),
-                # As Python leaves it, unless the application wants to hear of it.
-                "sigpipe_ignored": signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN,
-            },
-        )
+        options: Options = ffi.new("mhpy_options *")
+        lib.mhpy_options_init(options)
+        for name, value in limits.as_config().items():
+            setattr(options.config, name, value)
+        options.initial_fds = min(max_fds, 2**31 - 1)
+        # As Python leaves it, unless the application wants to hear of it.
+        options.sigpipe_ignored = signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
         out = ffi.new("mhpy **")
         code = lib.mhpy_new(out, options)
         if code < 0:

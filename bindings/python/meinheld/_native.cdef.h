@@ -56,10 +56,38 @@ enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
 typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
 
-typedef struct mhpy_options {
+typedef struct mh_config {
+    size_t size;
+    uint32_t max_connections;
+    uint32_t max_request_line;
+    uint32_t max_head;
+    uint32_t max_fields;
     uint64_t max_body;
+    uint32_t head_timeout;
+    uint32_t body_timeout;
+    uint32_t write_timeout;
+    uint32_t keepalive_timeout;
+    uint32_t min_rate;
+    uint32_t rate_window;
+    uint32_t rate_grace;
+    uint32_t linger_timeout;
+    uint32_t linger_time;
+    uint32_t linger_max;
+    uint32_t unread_max;
+    uint32_t high_water;
+    uint32_t low_water;
+    uint32_t step_read;
+    uint32_t step_write;
+    uint32_t step_requests;
+    uint32_t accept_batch;
+    uint32_t accept_pause;
+    int accept_connect;
+    const char *server_name;
+} mh_config;
+
+typedef struct mhpy_options {
+    mh_config config;
     uint32_t initial_fds;
-    uint32_t keepalive_ms;
     int sigpipe_ignored;
 } mhpy_options;
 
@@ -70,6 +98,7 @@ typedef struct mhpy_batch {
     int pieces;
 } mhpy_batch;
 
+void mhpy_options_init(mhpy_options *options);
 int mhpy_new(mhpy **out, const mhpy_options *options);
 void mhpy_free(mhpy *hub);
 int mhpy_errno(const mhpy *hub);

@@ -23,6 +23,13 @@ class Batch(CData, Protocol):
     text_n: int
     pieces: int
 
+class Options(CData, Protocol):
+    """mhpy_options *"""
+
+    config: CData
+    initial_fds: int
+    sigpipe_ignored: bool
+
 class FFI:
     NULL: Final[Any]
 
@@ -77,6 +84,7 @@ class Lib:
     MHPY_READ_WAIT: Final[int]
     MHPY_READ_END: Final[int]
 
+    def mhpy_options_init(self, options: CData) -> None: ...
     def mhpy_new(self, out: CData, options: CData) -> int: ...
     def mhpy_free(self, hub: Hub) -> None: ...
     def mhpy_errno(self, hub: Hub) -> int: ...

@@ -12,6 +12,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from meinheld import _sockets
+from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
 from meinheld._response import ExcInfo
 from meinheld._signals import Signals
@@ -29,8 +30,7 @@ class _Settings:
     """What the setters set."""
 
     def __init__(self) -> None:
-        self.keepalive: float = 5
-        self.max_content_length = 16 * 1024 * 1024
+        self.limits = Limits()
         self.client_body_buffer_size = 1024 * 1024
         self.backlog = 1024
         self.picoev_max_fd = 1024
@@ -101,8 +101,7 @@ def run(app: Application, silent: bool = False) -> None:
     )
     loop = Loop(
         gateway,
-        max_body=_settings.max_content_length,
-        keepalive=_settings.keepalive,
+        limits=_settings.limits,
         max_fds=_settings.picoev_max_fd,
     )
     gateway.attach(loop)
@@ -154,24 +153,56 @@ def get_ident() -> greenlet:
 # ---- settings
 
 
+def set_limits(**limits: float) -> None:
+    """Sets the limits that are named, and leaves the others. Sizes are bytes, times seconds; rows
+    30 to 34 of docs/http.md say what is answered beyond them. All, with their defaults:
+
+    max_connections=100000     above it no more are accepted for now
+    max_request_line=8192      longer: 414
+    max_head=32768             request line and fields together; larger: 431
+    max_fields=100             field lines; more: 431
+    max_body=16777216          larger: 413; the same as set_max_content_length()
+    head_timeout=10            from a head's first byte to its last, however it trickles; then 408
+    body_timeout=30            without a byte of a body that is waited for
+    write_timeout=60           without the client's taking a byte of the response
+    keepalive_timeout=5        idle between requests, 0 for none; the same as set_keepalive()
+    min_rate=240               bytes a second of a body or response, in each rate_window; 0: any
+    rate_window=10
+    rate_grace=5               before the first rate_window begins
+    linger_timeout=2           without a byte, while a connection that is being closed is drained
+    linger_time=30             the same in all, and
+    linger_max=67108864        so many bytes at the most, for the client to read its answer
+    unread_max=1048576         of a body that nobody read, dropped to keep the connection
+    high_water=65536           bytes of output at which a response has to wait for its client
+    low_water=16384            bytes at which it goes on
+
+    Raises TypeError for a name or type, and ValueError for a value, that is none of these."""
+    _settings.limits = _settings.limits.changed(limits)
+
+
+def get_limits() -> dict[str, float]:
+    """All limits by name; see set_limits."""
+    return _settings.limits.as_dict()
+
+
 def set_keepalive(seconds: float) -> None:
     """How long an idle connection is kept; 0 closes each after its response. 5."""
-    _settings.keepalive = _number("keepalive", seconds)
+    set_limits(keepalive_timeout=min(_number("keepalive", seconds), LONGEST))
 
 
 def get_keepalive() -> float:
     """See set_keepalive."""
-    return _settings.keepalive
+    return _settings.limits.keepalive_timeout
 
 
 def set_max_content_length(size: int) -> None:
     """Bytes of a request body; a larger one is answered with 413. 16 MiB."""
-    _settings.max_content_length = _integer("max_content_length", size, 1)
+    set_limits(max_body=min(_integer("max_content_length", size, 1), 2**63 - 1))
 
 
 def get_max_content_length() -> int:
     """See set_max_content_length."""
-    return _settings.max_content_length
+    return _settings.limits.max_body
 
 
 def set_client_body_buffer_size(size: int) -> None:

@@ -23,11 +23,14 @@ static int configure(mhpy *hub, const mhpy_options *options) {
 
     mh_handlers on;
     mhpy__handlers(&on, hub);
-    mh_config config;
-    mh_config_init(&config);
-    config.max_body = options->max_body;
-    config.keepalive_timeout = options->keepalive_ms;
-    return mh_server_new(&hub->srv, hub->loop, &on, &config);
+    return mh_server_new(&hub->srv, hub->loop, &on, &options->config);
+}
+
+void mhpy_options_init(mhpy_options *options) {
+    mh_loop_config loop_config;
+    mh_loop_config_init(&loop_config);
+    *options = (mhpy_options){.initial_fds = loop_config.initial_fds};
+    mh_config_init(&options->config);
 }
 
 int mhpy_new(mhpy **out, const mhpy_options *options) {

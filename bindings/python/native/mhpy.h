@@ -70,10 +70,9 @@ typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
 
 typedef struct mhpy_options {
-    uint64_t max_body;     /* bytes; > 0 */
-    uint32_t initial_fds;  /* first size of the descriptor table; > 0 */
-    uint32_t keepalive_ms; /* 0: connections are not kept */
-    int sigpipe_ignored;   /* as in mh_loop_config */
+    mh_config config;     /* of the server */
+    uint32_t initial_fds; /* first size of the descriptor table; > 0 */
+    int sigpipe_ignored;  /* as in mh_loop_config */
 } mhpy_options;
 
 /* What a step brought. Valid until the next call with this hub. */
@@ -84,6 +83,8 @@ typedef struct mhpy_batch {
     int pieces;          /* how many */
 } mhpy_batch;
 
+/* Sets every option to its default. */
+void mhpy_options_init(mhpy_options *options);
 /* Makes a hub; options is copied. Errors: MH_ENOMEM, MH_EINVAL, MH_ESYS (errno of the caller
  * says why). */
 int mhpy_new(mhpy **out, const mhpy_options *options);
