@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-pythons bench lint format clean
+.PHONY: help build serve test test-sanitize test-pythons coverage bench lint format clean
 
 WERROR ?= false
 export PYTHON WERROR
@@ -41,6 +41,10 @@ test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 test-pythons: ## the Python tests on a wheel, with every CPython from 3.10 to 3.13 and PyPy that is found
 	@tools/setup.sh build
 	@tools/test_pythons.sh
+
+coverage: ## which lines of the library the C tests run; an error below 95 %
+	@tools/setup.sh build coverage
+	@tools/coverage.sh
 
 bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py

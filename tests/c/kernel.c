@@ -221,6 +221,7 @@ void kernel_leave(kernel_client *c) {
 
 void kernel_reset(kernel_client *c) { c->fin = c->gone = c->reset = true; }
 bool kernel_ended(const kernel_client *c) { return c->shut || c->cut; }
+uint16_t kernel_port(const kernel_client *c) { return (uint16_t)(40000 + (c - k.clients)); }
 bool kernel_was_reset(const kernel_client *c) { return c->cut; }
 
 /* ---- the simulated machine ------------------------------------------------------------------- */
@@ -264,7 +265,7 @@ int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict n, int f
     memmove(k.backlog, k.backlog + 1, --k.n_backlog * sizeof *k.backlog);
     c->fd = conn;
     slot_of(conn)->client = c;
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(40000)};
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(kernel_port(c))};
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memcpy(addr, &sa, sizeof sa);
     *n = sizeof sa;

@@ -28,6 +28,8 @@ typedef struct kernel_client kernel_client;
 
 /* Connects: it waits in the listener's backlog. NULL: too many. Owned by the kernel. */
 kernel_client *kernel_connect(void);
+/* The port that it connects from, by which mh_req_peer knows it. */
+uint16_t kernel_port(const kernel_client *c);
 /* The client sends n bytes, which all fit. */
 void kernel_send(kernel_client *c, const void *p, size_t n);
 /* Bytes that the server has not read yet. */

@@ -12,6 +12,12 @@
 #define HOST "Host: a\r\n"
 #define GET  "GET / HTTP/1.1\r\n" HOST "\r\n"
 
+/* More fields than a request keeps in itself, in a head that outgrows the small buffers. */
+#define FIELD \
+    "X-Long: 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcd\r\n"
+#define FIVE   FIELD FIELD FIELD FIELD FIELD
+#define THIRTY FIVE FIVE FIVE FIVE FIVE FIVE
+
 /* ---- a host that answers in every way there is, and gives up at the first error -------------- */
 
 static unsigned lent, returned; /* borrowed pieces */
@@ -114,6 +120,7 @@ static const part script[] = {
     {"POST / HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n|unr|eadxx" GET, "HTTP/1.1 200", 0},
     {"POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999\r\n\r\n|some", "HTTP/1.1 413", 0},
     {"GET / HT|TP/1.1\r\nHo|st: a\r\n\r|\n", "HTTP/1.1 200", 0},
+    {"GET / HTTP/1.1\r\n" HOST "|" THIRTY "|\r\n" GET, "HTTP/1.1 200", 0},
     {"NONSENSE\n|more of it", "HTTP/1.1 400", 0},
     {"GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", "HTTP/1.1 200", 0},
 };

@@ -34,7 +34,7 @@ static void check_served(fix *f) {
 static void begin(fix *f, failing *mem) {
     fix_init(f);
     failing_config(mem, &f->loop_cfg);
-    f->loop_cfg.initial_fds = 8; /* so that the table has to grow */
+    f->loop_cfg.initial_fds = 1; /* so that the table has to grow for each descriptor */
     f->on_request = serve;
     f->on_readable = echo_on;
 }
