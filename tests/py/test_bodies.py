@@ -258,3 +258,18 @@ def test_a_full_disk_costs_the_upload_and_not_the_server(serve: Serve, chunk: in
     server.wait_for_log("a request body could not be kept")
     with server.connect() as client:
         assert post(client, "/", bytes(100_000), chunk).body == b"100000"
+
+
+@pytest.mark.parametrize("size", [11, 1000, 100_000])
+@pytest.mark.parametrize("chunk", [0, 7])
+def test_no_space_for_a_body_costs_the_upload_and_not_the_server(
+    serve: Serve, size: int, chunk: int
+) -> None:
+    """Small ones fail when they are complete, since until then they are in the file's own buffer."""
+    server = serve("apps.no_space:app", tracebacks=2, client_body_buffer_size=10)
+    for _ in range(2):
+        with server.connect() as client:
+            assert post(client, "/", bytes(size), chunk).status == 500
+        with server.connect() as client:
+            assert post(client, "/", bytes(10), chunk).body == b"10"
+    assert server.log.count("No space left on device") == 2
