@@ -33,6 +33,13 @@ void mhpy_options_init(mhpy_options *options) {
     mh_config_init(&options->config);
 }
 
+bool mhpy__reserve(mhpy *hub, size_t more, size_t text) {
+    /* Slots that are free now count as well, for they will be used again. */
+    size_t requests = (size_t)hub->requests.n + 1, timers = (size_t)hub->timers.n + 1;
+    size_t coming = 3 * requests + timers + hub->watches + 1 + 1;
+    return mhpy__events_reserve(&hub->ev, more + coming, text);
+}
+
 int mhpy_new(mhpy **out, const mhpy_options *options) {
     *out = NULL;
     mhpy *hub = calloc(1, sizeof *hub);
@@ -42,6 +49,8 @@ int mhpy_new(mhpy **out, const mhpy_options *options) {
     if (!hub->hash_key) goto fail;
     rc = configure(hub, options);
     if (rc < 0) goto fail;
+    rc = MH_ENOMEM;
+    if (!mhpy__reserve(hub, 0, 0)) goto fail;
     *out = hub;
     return MH_OK;
 
@@ -138,12 +147,17 @@ static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
 
 int mhpy_watch(mhpy *hub, int fd, unsigned int events) {
     if (!hub) return MH_ECLOSED;
-    return mh_loop_watch(hub->loop, fd, events, on_watch, hub);
+    if (!mhpy__reserve(hub, 0, 0)) return MH_ENOMEM;
+    int rc = mh_loop_watch(hub->loop, fd, events, on_watch, hub);
+    if (rc == MH_OK) hub->watches++; /* one that takes another's place counts for two: no harm */
+    return rc;
 }
 
 int mhpy_unwatch(mhpy *hub, int fd) {
     if (!hub) return MH_ECLOSED;
-    return mh_loop_unwatch(hub->loop, fd);
+    int rc = mh_loop_unwatch(hub->loop, fd);
+    if (rc == MH_OK) hub->watches--;
+    return rc;
 }
 
 static void timer_free(timer *t) {
@@ -162,6 +176,7 @@ static void on_timer(mh_loop *loop, void *user) {
 
 int64_t mhpy_timer(mhpy *hub, uint64_t ms) {
     if (!hub) return MH_ECLOSED;
+    if (!mhpy__reserve(hub, 0, 0)) return MH_ENOMEM;
     timer *t = malloc(sizeof *t);
     if (!t) return MH_ENOMEM;
     t->hub = hub;

@@ -160,7 +160,7 @@ typedef struct mhpy__events {
     char *text;
     size_t text_n, text_cap;
     int pieces;
-    bool lost; /* an event found no memory */
+    bool lost; /* an event found no memory, against mhpy__reserve */
 } mhpy__events;
 
 void mhpy__events_clear(mhpy__events *ev);
@@ -255,8 +255,14 @@ struct mhpy {
     size_t fields_cap;
     bool *wildcard; /* of each listener */
     size_t listeners;
+    size_t watches;
     int woken; /* by mhpy_wakeup since the last step; atomic */
 };
+
+/* hub.c: room for `more` events now, and for all that can come without being asked for: of each
+ * request READABLE, WRITABLE and FINISH, of each timer and watch its own, the drain's. To be called
+ * before one more of these is made, so that memory is only missed where it can be said. */
+bool mhpy__reserve(mhpy *hub, size_t more, size_t text);
 
 /* requests.c: the handlers of the server, which turn exchanges into events. */
 void mhpy__handlers(mh_handlers *on, mhpy *hub);

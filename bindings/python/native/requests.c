@@ -205,7 +205,7 @@ static void on_request(mh_req *req, void *user) {
     int64_t name = -1;
     if ((block.n > hub->names_cap &&
          !mhpy__grow((void **)&hub->names, &hub->names_cap, block.n, 1)) ||
-        !mhpy__events_reserve(&hub->ev, MOST_EVENTS, text) ||
+        !mhpy__reserve(hub, MOST_EVENTS, text) ||
         (name = mhpy__name_new(&hub->requests, req)) < 0) {
         mh_req_abort(req); /* no memory: this one is lost, the others are not */
         return;

@@ -1,0 +1,298 @@
+/* The C half of the Python binding without Python: whichever single allocation fails, in it or in
+ * the library, costs at most one client its connection, and the batches go on. The allocator is
+ * libc's, wrapped by the linker. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "client.h"
+#include "mhpy.h"
+
+#define HOST "Host: a\r\n"
+#define GET  "GET /path%20 HTTP/1.1\r\n" HOST "\r\n"
+
+/* ---- the allocator --------------------------------------------------------------------------- */
+
+static bool counting;    /* the binding is at work, not the test */
+static size_t countdown; /* 1: the next allocation fails; 0: none does */
+static ptrdiff_t blocks; /* alive, of those that were made while counting */
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t n);
+void *__real_realloc(void *p, size_t n);
+void __real_free(void *p);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void __wrap_free(void *p);
+
+static bool none_left; /* every allocation fails */
+
+static bool fails(void) { return counting && (none_left || (countdown > 0 && --countdown == 0)); }
+
+static void *made(void *p) {
+    blocks += counting && p;
+    return p;
+}
+
+void *__wrap_malloc(size_t n) { return fails() ? NULL : made(__real_malloc(n)); }
+void *__wrap_calloc(size_t count, size_t n) {
+    return fails() ? NULL : made(__real_calloc(count, n));
+}
+
+void *__wrap_realloc(void *p, size_t n) {
+    if (fails()) return NULL;
+    void *moved = __real_realloc(p, n);
+    if (!p) made(moved);
+    return moved;
+}
+
+void __wrap_free(void *p) {
+    blocks -= counting && p;
+    __real_free(p);
+}
+
+/* ---- a host as Python is one ----------------------------------------------------------------- */
+
+enum { NAMES = 128 };
+
+typedef struct host {
+    mhpy *hub;
+    char path[64];
+    int listener;
+    int64_t uploads[NAMES]; /* names of requests whose body is awaited; 0: none */
+    unsigned requests, finished;
+} host;
+
+static void answer_it(host *h, int64_t name) {
+    static const char head[] = "200 OK\nX-Name\nvalue";
+    if (mhpy_answer(h->hub, name, head, sizeof head - 1, 3, "hello", 5, 0) < 0)
+        mhpy_abort(h->hub, name);
+}
+
+static void read_on(host *h, int64_t name) {
+    char buf[300];
+    int64_t got;
+    do
+        got = mhpy_read(h->hub, name, buf, sizeof buf);
+    while (got >= 0 && (got & 3) == MHPY_READ_FULL);
+    int64_t *place = NULL;
+    for (int i = 0; i < NAMES && !place; i++)
+        if (h->uploads[i] == name || h->uploads[i] == 0) place = &h->uploads[i];
+    if (!place) abort();
+    *place = 0;
+    if (got >= 0 && (got & 3) == MHPY_READ_WAIT)
+        *place = name;
+    else if (got >= 0)
+        answer_it(h, name);
+    else
+        mhpy_abort(h->hub, name);
+}
+
+/* A stream over the high-water mark, ended without waiting. */
+static void stream(host *h, int64_t name) {
+    static char piece[40000];
+    static const char head[] = "200 OK";
+    int rc = mhpy_head(h->hub, name, head, sizeof head - 1, 1);
+    for (int i = 0; i < 4 && rc >= 0; i++)
+        rc = mhpy_write(h->hub, name, piece, sizeof piece, 1);
+    if (rc >= 0) rc = mhpy_end(h->hub, name);
+    if (rc < 0) mhpy_abort(h->hub, name);
+}
+
+/* One turn: takes a batch, waiting at most timeout_ms, and deals with each event. */
+static void turn(host *h, int timeout_ms) {
+    mhpy_batch batch;
+    int n = mhpy_step(h->hub, timeout_ms, &batch);
+    CHECK(n >= 0);
+    for (int i = 0; i + MHPY_EVENT_INTS <= n; i += MHPY_EVENT_INTS) {
+        const int64_t *event = batch.ints + i;
+        if (event[0] >
+            0) { /* a head that is known; nobody here has learned it, but it has a name */
+            h->requests++;
+            answer_it(h, event[2] << 32 | event[1]);
+        } else if (event[0] == MHPY_REQUEST) {
+            h->requests++;
+            i += MHPY_EVENT_INTS;
+            if (event[3] & MHPY_HAS_BODY)
+                read_on(h, event[1]);
+            else if (event[3] & MHPY_ESCAPED)
+                answer_it(h, event[1]);
+            else
+                stream(h, event[1]);
+        } else if (event[0] == MHPY_READABLE) {
+            read_on(h, event[1]);
+        } else if (event[0] == MHPY_FINISH) {
+            h->finished++;
+        }
+    }
+}
+
+/* ---- the script ------------------------------------------------------------------------------ */
+
+static const char *const script[] = {
+    GET "|" GET "|" GET GET,
+    "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe|llo" GET,
+    "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n|0\r\n\r\n|" GET,
+    "GET / HTTP/1.1\r\n" HOST "\r\n|" GET,
+    "GET http://b/%41 HTTP/1.1\r\n" HOST "A: 1\r\nB: 2\r\nC: 3\r\nCookie: d\r\n\r\n",
+};
+
+enum { PARTS = sizeof script / sizeof *script };
+
+typedef struct story {
+    size_t n[PARTS];
+    bool cut[PARTS];
+} story;
+
+static void quiet(host *h, peer *peers) {
+    for (int i = 0; i < 40; i++) {
+        counting = true;
+        turn(h, 0);
+        counting = false;
+        for (int p = 0; p < PARTS; p++)
+            if (peers[p].fd >= 0) peer_pull(&peers[p]);
+    }
+}
+
+static void play(host *h, story *s) {
+    peer peers[PARTS];
+    const char *rest[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        peer_open_(&peers[i], unix_connect(h->path));
+        rest[i] = script[i];
+    }
+    for (bool more = true; more;) {
+        more = false;
+        for (int i = 0; i < PARTS; i++) {
+            size_t n = strcspn(rest[i], "|");
+            if (n > 0 && send(peers[i].fd, rest[i], n, MSG_NOSIGNAL) < 0) peers[i].reset = true;
+            rest[i] += n + (rest[i][n] == '|');
+            more |= *rest[i] != '\0';
+        }
+        quiet(h, peers);
+    }
+    for (int i = 0; i < PARTS; i++) {
+        s->n[i] = peers[i].n;
+        s->cut[i] = peers[i].eof || peers[i].reset;
+        peer_close(&peers[i]);
+    }
+    quiet(h, peers);
+}
+
+static int listen_at(host *h) {
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    snprintf(h->path, sizeof h->path, "/tmp/mhpy-test-%d.sock", (int)getpid());
+    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", h->path);
+    unlink(h->path);
+    h->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(h->listener, (struct sockaddr *)&sa, sizeof sa) < 0) return -1;
+    return listen(h->listener, 64);
+}
+
+/* Runs the script with the k-th allocation failing. Returns whether there was one. */
+static bool run(size_t k, story *s) {
+    host h = {0};
+    mhpy_options options;
+    CHECK_INT(listen_at(&h), 0);
+    blocks = 0;
+    counting = true;
+    mhpy_options_init(&options);
+    int rc = mhpy_new(&h.hub, &options);
+    if (rc == MH_OK) rc = mhpy_listen(h.hub, h.listener, 0);
+    counting = false;
+    CHECK_INT(rc, MH_OK);
+    countdown = k;
+    play(&h, s);
+    bool reached = countdown == 0;
+    countdown = 0;
+    story again;
+    play(&h, &again);
+    for (int i = 0; i < PARTS; i++)
+        if (again.cut[i]) CHECK_FAIL_("client %d was cut off afterwards", i);
+    counting = true;
+    mhpy_free(h.hub);
+    counting = false;
+    CHECK_INT(blocks, 0);
+    close(h.listener);
+    unlink(h.path);
+    return reached;
+}
+
+static void any_failing_allocation_costs_at_most_one_client_its_connection(void) {
+    story want, got;
+    run(0, &want);
+    REQUIRE(!check_failed);
+    size_t k = 1;
+    for (; run(k, &got) && !check_failed; k++) {
+        unsigned cut = 0;
+        for (int i = 0; i < PARTS; i++) {
+            if (got.n[i] == want.n[i] && !got.cut[i]) continue;
+            cut++;
+            if (!got.cut[i] || got.n[i] > want.n[i])
+                CHECK_FAIL_("client %d: %zu bytes", i, got.n[i]);
+        }
+        if (cut > 1) CHECK_FAIL_("%u clients were cut off", cut);
+        if (check_failed) CHECK_FAIL_("when allocation %zu failed", k);
+    }
+    printf("# %zu allocations\n", k - 1);
+    CHECK(k > 20);
+}
+
+/* Their bodies are awaited, and none comes: as many events in one step as there never were. */
+static void the_ends_of_many_requests_are_told_without_memory(void) {
+    static const char upload[] = "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n";
+    enum { MANY = 100 };
+    int fds[MANY];
+    host h = {0};
+    mhpy_options options;
+    mhpy_options_init(&options);
+    options.config.body_timeout = 100;
+    options.config.min_rate = 0;
+    CHECK_INT(listen_at(&h), 0);
+    CHECK_INT(mhpy_new(&h.hub, &options), MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    counting = true;
+    for (int i = 0; i < MANY; i++) { /* one by one, so that no step has many of them */
+        fds[i] = unix_connect(h.path);
+        REQUIRE(send(fds[i], upload, sizeof upload - 1, 0) == sizeof upload - 1);
+        while (h.requests <= (unsigned)i)
+            turn(&h, 1000);
+    }
+    none_left = true;
+    for (int i = 0; i < 1000 && h.finished < MANY && !check_failed; i++)
+        turn(&h, 10);
+    none_left = false;
+    CHECK_INT(h.finished, MANY);
+    counting = false;
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
+static void making_a_hub_fails_cleanly(void) {
+    mhpy_options options;
+    mhpy_options_init(&options);
+    bool reached = true;
+    for (size_t k = 1; reached && k < 1000; k++) {
+        mhpy *hub;
+        blocks = 0;
+        counting = true;
+        countdown = k;
+        int rc = mhpy_new(&hub, &options);
+        reached = countdown == 0;
+        countdown = 0;
+        mhpy_free(hub);
+        counting = false;
+        CHECK_INT(rc, reached ? MH_ENOMEM : MH_OK);
+        CHECK_INT(blocks, 0);
+    }
+}
+
+int main(void) {
+    RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
+    RUN(the_ends_of_many_requests_are_told_without_memory);
+    RUN(making_a_hub_fails_cleanly);
+    return check_end();
+}
