@@ -62,6 +62,10 @@ class Response:
         return "close" in tokens or self.framing == "close"
 
 
+class CutShort(WireError):
+    """The server closed in the middle of a response, or before it."""
+
+
 def request(
     target: str = "/",
     *,
@@ -176,7 +180,7 @@ class Client:
     def _read_exactly(self, count: int, deadline: float) -> bytes:
         while len(self._input) < count:
             if not self._fill(deadline):
-                raise WireError(f"closed after {len(self._input)} of {count} bytes")
+                raise CutShort(f"closed after {len(self._input)} of {count} bytes")
         return self._take(count)
 
     def _read_line(self, deadline: float) -> bytes:
@@ -184,7 +188,7 @@ class Client:
         while (end := self._input.find(b"\r\n", start)) < 0:
             start = max(0, len(self._input) - 1)
             if not self._fill(deadline):
-                raise WireError(f"closed in the middle of a line: {bytes(self._input)!r}")
+                raise CutShort(f"closed in the middle of a line: {bytes(self._input)!r}")
         line = self._take(end)
         self._take(2)
         if b"\r" in line or b"\n" in line:

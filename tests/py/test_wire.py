@@ -1,0 +1,174 @@
+"""What comes over the wire, good and bad: every case of tests/wire, in every delivery."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from harness import Server, count_tracebacks, serving
+from wire import (
+    RUNNERS,
+    Case,
+    CaseError,
+    Input,
+    Recorder,
+    Subject,
+    deliveries,
+    read_subject,
+    read_subjects,
+)
+
+SUBJECTS = read_subjects()
+ALL = [
+    pytest.param(subject, case, id=f"{subject.name}-{case.name}")
+    for subject in SUBJECTS
+    for case in subject.cases
+    if RUNNERS[subject.runner] is not None
+]
+UNIX, TCP = 0, 1  # the listeners of each server
+# What mh_config has in milliseconds, and set_limits() in seconds.
+TIME = re.compile(r".*_timeout|rate_window|rate_grace|linger_time")
+
+
+# ---- the cases
+
+
+def start_server(settings: dict[str, int], sockets: str, log: Path, stack: ExitStack) -> Server:
+    limits = {
+        name: number / 1000 if TIME.fullmatch(name) else number for name, number in settings.items()
+    }
+    # A unix socket tells the client when the server has read what was sent (unix(7), SIOCOUTQ).
+    unix, tcp = f"{sockets}/socket", ("127.0.0.1", 0)
+    return stack.enter_context(
+        serving("apps.wire_host:app", log, address=unix, more=(tcp,), limits=limits)
+    )
+
+
+@pytest.fixture(scope="module")
+def server_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """One server for each set of settings: to start one takes longer than most cases."""
+    servers: dict[frozenset[tuple[str, int]], Server] = {}
+    with ExitStack() as stack:
+
+        def find_or_start(settings: dict[str, int]) -> Server:
+            key = frozenset(settings.items())
+            if key not in servers:
+                sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="mh-"))
+                log = tmp_path_factory.mktemp("wire")
+                servers[key] = start_server(settings, sockets, log, stack)
+            return servers[key]
+
+        yield find_or_start
+
+
+def failures(subject: Subject, case: Case, server: Server) -> Iterator[str]:
+    """Runs all deliveries of a case; says which of them fail, and how."""
+    run = RUNNERS[subject.runner]
+    assert run is not None
+    ways = list(deliveries(case))
+    for listener, (how, parts) in [*((UNIX, way) for way in ways), (TCP, ways[0])]:
+        try:
+            with closing(Recorder(server.addresses[listener])) as client:
+                run(case, parts, client)
+        except (AssertionError, OSError) as exc:
+            yield f"{how}, listener {listener}: {type(exc).__name__}: {exc}"
+
+
+@pytest.mark.parametrize(("subject", "case"), ALL)
+def test_a_wire_case_is_answered_the_same_however_it_comes(
+    subject: Subject, case: Case, server_for: Callable[..., Server]
+) -> None:
+    server = server_for(subject.settings)
+    logged = count_tracebacks(server.log)
+    failed = list(islice(failures(subject, case, server), 3))
+    assert not failed, "\n".join([f"{case.name} ({case.reference})", *failed])
+    assert server.popen.poll() is None, server.log
+    assert count_tracebacks(server.log) == logged, server.log
+
+
+# ---- the runner itself
+
+GOOD = "== a\n-- row 1, RFC 9112 2.2\n> x\n< 200 open\n"
+
+
+def read(tmp_path: Path, text: str) -> Subject:
+    path = tmp_path / "subject.txt"
+    path.write_text(text, encoding="ascii")
+    return read_subject(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@ runner nobody\n" + GOOD,
+        "@ set head_timeout soon\n" + GOOD,
+        "@ layers\n" + GOOD,
+        GOOD + "@ layers no\n",
+        GOOD + GOOD,
+        GOOD.replace("== a\n", ""),
+        GOOD.replace("-- row 1, RFC 9112 2.2\n", ""),
+        GOOD.replace("row 1", "row one"),
+        GOOD.replace("RFC 9112 2.2", "RFC 9112"),
+        GOOD.replace("> x\n", ""),
+        GOOD.replace("> x", "> \\q"),
+        GOOD.replace("> x", "* many x"),
+        GOOD.replace("< 200 open\n", ""),
+        GOOD.replace("open", "ajar"),
+        GOOD + "! half\n",
+        GOOD + "? soon\n",
+        GOOD + "} x\n",
+    ],
+)
+def test_a_file_that_is_not_of_its_form_is_an_error(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, GOOD).cases
+    with pytest.raises(CaseError):
+        read(tmp_path, text)
+
+
+def test_a_case_says_what_goes_in_and_what_comes_out(tmp_path: Path) -> None:
+    text = (
+        "# all of it\n@ runner http\n@ set max_body 32\n@ layers no\n\n"
+        "== a: b\n-- out, RFC 9110 15\n! end\n> a\\r\\n\n* 2 b\\x20\n? 100\n> c\n"
+        "< 100 200 close\n= d\\\\\n= e\n+ F: g\\t\n~ H\n: i\n: j\n"
+    )
+    case = Case(
+        name="a: b",
+        reference="out, RFC 9110 15",
+        inputs=[Input(bytearray(b"a\r\nb b "), [(3, 7)], 100), Input(bytearray(b"c"))],
+        statuses=[100, 200],
+        state="close",
+        body=b"d\\e",
+        fields=[("F", "g\t")],
+        absent=["H"],
+        output=b"ij",
+        end=True,
+    )
+    assert read(tmp_path, text) == Subject("subject", "http", {"max_body": 32}, [case])
+
+
+def test_a_short_case_is_cut_at_every_byte_and_each_wait_by_itself() -> None:
+    case = Case("a", inputs=[Input(bytearray(b"abc"), [], 100), Input(bytearray(b"de"))])
+    assert list(deliveries(case)) == [
+        ("whole", [[b"abc"], [b"de"]]),
+        ("in parts of 1", [[b"a", b"b", b"c"], [b"d", b"e"]]),
+        ("cut at 1", [[b"a", b"bc"], [b"de"]]),
+        ("cut at 2", [[b"ab", b"c"], [b"de"]]),
+        ("cut at 1 of part 2", [[b"abc"], [b"d", b"e"]]),
+    ]
+
+
+def test_a_long_case_is_cut_near_delimiters_sizes_and_the_ends_of_what_is_repeated() -> None:
+    data = bytearray(b"x" * 500 + b":" + b"y" * 499 + b"a,b" * 5000 + b"z" * 20000)
+    case = Case("a", inputs=[Input(data, [(1000, 16000)])])
+    whole, in_parts, *cut = list(deliveries(case))
+    assert [len(part) for part in in_parts[1][0][:-1]] == [997] * (len(data) // 997)
+    cuts = {len(parts[0][0]) for _, parts in cut}
+    centres = {500, 1000, 8192, 16000, 32768}
+    centres |= {1001 + 3 * i for i in (*range(10), *range(4990, 5000))}
+    assert cuts == {centre + by for centre in centres for by in range(-2, 3)}
+    assert all(b"".join(parts[0]) == data for _, parts in [whole, in_parts, *cut])
