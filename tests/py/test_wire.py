@@ -1,4 +1,5 @@
-"""What comes over the wire, good and bad: every case of tests/wire, in every delivery."""
+"""What comes over the wire, good and bad: every case of tests/wire, in every delivery. And that the
+cases are all there, and well-formed."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from harness import Server, count_tracebacks, serving
+from harness import HERE, Server, count_tracebacks, serving
 from wire import (
     RUNNERS,
     Case,
@@ -23,6 +24,8 @@ from wire import (
     read_subjects,
 )
 
+TESTS = HERE.parent
+POLICY = (TESTS.parent / "docs" / "http.md").read_text(encoding="utf-8")
 SUBJECTS = read_subjects()
 ALL = [
     pytest.param(subject, case, id=f"{subject.name}-{case.name}")
@@ -89,6 +92,39 @@ def test_a_wire_case_is_answered_the_same_however_it_comes(
     assert not failed, "\n".join([f"{case.name} ({case.reference})", *failed])
     assert server.popen.poll() is None, server.log
     assert count_tracebacks(server.log) == logged, server.log
+
+
+# ---- their number, and what they cover
+
+
+def policy_names() -> dict[str, set[str]]:
+    """What docs/http.md names for each row, and for what goes out."""
+    cells = dict(re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", POLICY, re.MULTILINE))
+    cells["out"] = "".join(re.findall(r"^What goes out \(cases: (.*)\):$", POLICY, re.MULTILINE))
+    return {row: set(re.findall("`([^`]*)`", cell)) for row, cell in cells.items()}
+
+
+def test_there_are_enough_wire_cases() -> None:
+    assert len(ALL) >= 350
+
+
+def test_every_row_of_the_policy_has_wire_cases_and_names_their_files() -> None:
+    held: dict[str, set[str]] = {}
+    for subject in SUBJECTS:
+        for case in subject.cases:
+            held.setdefault(case.row, set()).add(subject.name)
+    named = {
+        row: {name for name in names if "." not in name} for row, names in policy_names().items()
+    }
+    assert named == held
+    assert named.keys() == {"out", *map(str, range(1, 36))}
+
+
+def test_every_test_that_the_policy_names_is_there() -> None:
+    folders = {".c": "c", ".py": "py"}
+    names = [Path(name) for names in policy_names().values() for name in names if "." in name]
+    assert names
+    assert not [str(name) for name in names if not (TESTS / folders[name.suffix] / name).is_file()]
 
 
 # ---- the runner itself
