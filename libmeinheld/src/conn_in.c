@@ -7,9 +7,17 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+/* Whether what has come of a request says HEAD: its answer then has no body, even if the rest makes
+ * no sense or never comes (RFC 9110 9.3.2). */
+static bool says_head(const mh__conn *c) {
+    uint32_t start = c->search.start;
+    return mh__input_n(&c->in) >= start + 5 &&
+           memcmp(mh__input_at(&c->in) + start, "HEAD ", 5) == 0;
+}
+
 /* Answers a request that never reaches the host. */
-static void refuse(mh__conn *c, int status, bool is_head) {
-    mh__res_refuse(c, status, is_head);
+static void refuse(mh__conn *c, int status) {
+    mh__res_refuse(c, status, says_head(c));
     c->linger = true;
     mh__conn_end_after_output(c);
 }
@@ -203,7 +211,7 @@ static void no_head_yet(mh__conn *c) {
     if (c->eof || (c->srv->draining && mh__input_n(&c->in) == 0)) {
         mh__conn_end_after_output(c);
     } else if (c->late && !input_waits(c)) {
-        refuse(c, 408, false);
+        refuse(c, 408);
     } else if (mh__input_n(&c->in) > 0) {
         mh__conn_set_state(c, MH__CONN_HEAD);
         mh__conn_want(c, MH__CONN_INPUT, 0);
@@ -226,14 +234,12 @@ static bool take_request(mh__conn *c) {
         no_head_yet(c);
         return false;
     }
-    bool is_head = false;
     if (status == MH__HEAD_WHOLE) {
-        is_head = head.method.n == 4 && memcmp(p + head.method.off, "HEAD", 4) == 0;
         status = mh__frame(&framing, p, &head, srv->fields, srv->cfg.accept_connect != 0);
         if (status == 0 && framing.length > srv->cfg.max_body) status = 413;
     }
     if (status != 0) {
-        refuse(c, status, is_head);
+        refuse(c, status);
         return false;
     }
     begin_exchange(c, &head, &framing);
@@ -375,7 +381,7 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
         if (mh__task_queued(&c->run) || input_waits(c)) { /* more came: perhaps the rest */
             c->late = true;
         } else {
-            refuse(c, 408, false);
+            refuse(c, 408);
         }
         return;
     case MH__CONN_BODY:

@@ -289,7 +289,7 @@ def run_http(case: Case, parts: Parts, client: Recorder) -> None:
     """Sends the case in these parts, and checks what comes back."""
     _send(case, parts, client)
     # A case begins with HEAD or has none.
-    method = "HEAD" if case.inputs[0].data.startswith(b"HEAD ") else "GET"
+    method = "HEAD" if case.inputs[0].data.lstrip(b"\r\n").startswith(b"HEAD ") else "GET"
     last = None
     for status in case.statuses:
         last = _read_final(client, method)
