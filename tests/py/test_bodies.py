@@ -265,7 +265,7 @@ def test_a_full_disk_costs_the_upload_and_not_the_server(serve: Serve, chunk: in
 def test_no_space_for_a_body_costs_the_upload_and_not_the_server(
     serve: Serve, size: int, chunk: int
 ) -> None:
-    """Small ones fail when they are complete, since until then they are in the file's own buffer."""
+    """Small ones fail when they are complete: until then they are in the file's own buffer."""
     server = serve("apps.no_space:app", tracebacks=2, client_body_buffer_size=10)
     for _ in range(2):
         with server.connect() as client:

@@ -1,4 +1,4 @@
-"""Uploads where the disk for temporary files has no space left: what is written is ENOSPC (full(4))."""
+"""Uploads where the disk for temporary files has no space left: what is written fails (full(4))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def file_without_room() -> BinaryIO:
     return open("/dev/full", "w+b")
 
 
-_input.TemporaryFile = file_without_room  # type: ignore[assignment]
+_input.TemporaryFile = file_without_room  # type: ignore[assignment, attr-defined]
 
 
 def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
