@@ -1,11 +1,12 @@
 # What a developer types. Each target does its own set-up: a virtual environment in .venv with the build tools from
 # PyPI, build directories in .build. All of it can be removed at any time (make clean).
 #
-# variables: CC, PYTHON (the interpreter to make .venv with), WERROR=true (a warning is an error, as in CI)
+# variables: CC, PYTHON (the interpreter to make .venv with), WERROR=true (a warning is an error, as in CI);
+# for make fuzz: FUZZ_SECONDS (60, for each target), TARGET=parser (that one alone)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-pythons coverage bench lint format clean
+.PHONY: help build serve test test-sanitize test-pythons coverage fuzz bench lint format clean
 
 WERROR ?= false
 export PYTHON WERROR
@@ -45,6 +46,10 @@ test-pythons: ## the Python tests on a wheel, with every CPython from 3.10 to 3.
 coverage: ## which lines of the library the C tests run; an error below 95 %
 	@tools/setup.sh build coverage
 	@tools/coverage.sh
+
+fuzz: ## run the fuzz targets, a minute each (tests/fuzz/README.md)
+	@tools/setup.sh build
+	@tools/fuzz.sh $(TARGET)
 
 bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py
