@@ -30,6 +30,7 @@ check_compiler() {
 max_len() {
     case $1 in
     chunked | head) echo 512 ;;
+    conn) echo 2048 ;;
     *) echo 1024 ;;
     esac
 }

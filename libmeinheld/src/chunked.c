@@ -2,11 +2,10 @@
  * passed on in runs. Whatever the grammar does not name leads to BAD, and neither BAD nor DONE is
  * left again.
  *
- *   SIZE -> [EXT_* | QUOTED*] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE     a chunk
- *                                SIZE_LF -> LINE                                   the last chunk,
- * of size 0 LINE -> NAME -> VALUE -> VALUE_LF -> LINE                                      a
- * trailer field LINE -> END_LF -> DONE                                                         the
- * empty line
+ *   a chunk         SIZE -> [EXT_* | QUOTED*] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
+ *   the last, of 0  SIZE -> [EXT_* | QUOTED*] -> SIZE_LF -> LINE
+ *   a trailer       LINE -> NAME -> VALUE -> VALUE_LF -> LINE
+ *   the empty line  LINE -> END_LF -> DONE
  */
 #include "chunked.h"
 

@@ -43,6 +43,7 @@ static struct {
     parked parked[PARKED];
     fuzz_input deeds;
     bool draining, starved;
+    bool called; /* by the library: in a callback */
     unsigned begun, finished, lent, returned;
 } w;
 
@@ -160,7 +161,7 @@ static void misbehave(mh_req *req) {
     FUZZ_CHECK(mh_res_head(req, 99, text(""), NULL, 0, 0) == MH_EINVAL);
     FUZZ_CHECK(mh_res_write(req, "x", 1) == MH_ESTATE);
     FUZZ_CHECK(mh_res_end(req) == MH_ESTATE);
-    FUZZ_CHECK(mh_loop_step(w.loop, 0) == MH_ESTATE);
+    if (w.called) FUZZ_CHECK(mh_loop_step(w.loop, 0) == MH_ESTATE);
     answer(req);
 }
 
@@ -289,7 +290,9 @@ static void on_request(mh_req *req, void *user) {
     FUZZ_CHECK(!c->upgraded);
     if (c->begun < HEARD) c->heads[c->begun] = method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
     c->begun++;
+    w.called = true;
     act(req, fuzz_byte(&w.deeds));
+    w.called = false;
 }
 
 static void on_readable(mh_req *req, void *user) {
