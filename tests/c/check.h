@@ -48,16 +48,20 @@ static int check_tests, check_failed_tests, check_failed;
         }                                         \
     } while (0)
 
-#define RUN(test)                                                                 \
-    do {                                                                          \
-        check_failed = 0;                                                         \
-        alarm(60); /* ends a hang; no test is timed by it */                      \
-        test();                                                                   \
-        check_tests++;                                                            \
-        check_failed_tests += check_failed;                                       \
-        printf("%sok %d - %s\n", check_failed ? "not " : "", check_tests, #test); \
-        fflush(stdout);                                                           \
+/* Runs call as a test of that name (a format and its values), for tests that come from data. */
+#define RUN_AS(call, ...)                                              \
+    do {                                                               \
+        check_failed = 0;                                              \
+        alarm(60); /* ends a hang; no test is timed by it */           \
+        call;                                                          \
+        check_tests++;                                                 \
+        check_failed_tests += check_failed;                            \
+        printf("%sok %d - ", check_failed ? "not " : "", check_tests); \
+        printf(__VA_ARGS__), printf("\n");                             \
+        fflush(stdout);                                                \
     } while (0)
+
+#define RUN(test) RUN_AS(test(), "%s", #test)
 
 static inline int check_end(void) {
     printf("1..%d\n", check_tests);

@@ -299,14 +299,14 @@ static inline size_t answer_chunks_(answer *a, const char *p, size_t n) {
     }
 }
 
-/* Takes one answer off p's input, if it is whole or the connection is over. */
-static inline bool answer_take(peer *p, answer *a, bool to_head) {
+/* Reads the answer at p->in + at. Returns the bytes that it takes, or 0 if it is not whole yet; one
+ * that the connection's end has cut is returned as far as it came, unless its head is. */
+static inline size_t answer_read(answer *a, const peer *p, size_t at, bool to_head) {
+    const char *in = p->in + at, *end = memmem(in, p->n - at, "\r\n\r\n", 4);
     memset(a, 0, sizeof *a);
-    peer_pull(p);
-    const char *end = memmem(p->in, p->n, "\r\n\r\n", 4);
-    if (!end) return p->eof || p->reset;
-    size_t head_n = (size_t)(end - p->in) + 4, rest = p->n - head_n, used = 0;
-    snprintf(a->head, sizeof a->head, "%.*s", (int)head_n, p->in);
+    if (!end) return 0;
+    size_t head_n = (size_t)(end - in) + 4, rest = p->n - at - head_n, used = 0;
+    snprintf(a->head, sizeof a->head, "%.*s", (int)head_n, in);
     if (sscanf(a->head, "HTTP/1.%d %d ", &a->minor, &a->status) != 2)
         CHECK_FAIL_("head: %s", a->head);
     a->body = calloc(1, rest + 1);
@@ -316,22 +316,28 @@ static inline bool answer_take(peer *p, answer *a, bool to_head) {
     bool none = to_head || a->status < 200 || a->status == 204 || a->status == 304;
     a->whole = true;
     if (!none && a->chunked) {
-        used = answer_chunks_(a, p->in + head_n, rest);
+        used = answer_chunks_(a, in + head_n, rest);
         a->whole = used > 0;
     } else if (!none) {
         a->until_close = !counted;
         used = counted && length < rest ? length : rest;
         a->whole = counted ? rest >= length : p->eof;
-        memcpy(a->body, p->in + head_n, a->n = used);
+        memcpy(a->body, in + head_n, a->n = used);
     }
     if (!a->whole && !p->eof && !p->reset) {
         answer_free(a);
-        return false;
+        return 0;
     }
-    if (!a->whole) used = rest;
-    p->n = rest - used;
-    memmove(p->in, p->in + head_n + used, p->n + 1);
-    return true;
+    return head_n + (a->whole ? used : rest);
+}
+
+/* Takes one answer off p's input, if it is whole or the connection is over. */
+static inline bool answer_take(peer *p, answer *a, bool to_head) {
+    peer_pull(p);
+    size_t used = answer_read(a, p, 0, to_head);
+    p->n -= used;
+    memmove(p->in, p->in + used, p->n + 1);
+    return used > 0 || p->eof || p->reset;
 }
 
 /* Steps until the next answer is there (or the connection over) and takes it. */
