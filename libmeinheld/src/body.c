@@ -101,9 +101,9 @@ static int tell_continue(mh_req *req) {
 }
 
 int mh_req_read(mh_req *req, void *buf, size_t cap) {
-    if (cap == 0 || !buf) return MH_EINVAL;
     if (!req->conn || req->conn->doomed) return MH_ECLOSED;
     if (req->res == MH__RES_ENDED) return MH_ESTATE;
+    if (cap == 0 || !buf) return MH_EINVAL;
     int error = tell_continue(req);
     if (error < 0) return error;
     int got = read_body(req, buf, cap > INT_MAX ? INT_MAX : cap);

@@ -109,14 +109,17 @@ int64_t mh_req_length(const mh_req *req) {
 
 int mh_req_expects_continue(const mh_req *req) { return req->framing.expect; }
 
+/* It is closed, or was given away by mh_req_upgrade. */
+static bool socket_is_gone(const mh_req *req) { return !req->conn || req->conn->fd < 0; }
+
 int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port) {
-    if (!req->conn) return MH_ECLOSED;
+    if (socket_is_gone(req)) return MH_ECLOSED;
     *port = req->conn->peer.port;
     return mh__addr_text(&req->conn->peer, host, cap);
 }
 
 int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
-    if (!req->conn) return MH_ECLOSED;
+    if (socket_is_gone(req)) return MH_ECLOSED;
     mh__addr *local = &req->conn->local;
     if (local->family == AF_UNSPEC) {
         struct sockaddr_storage sa;

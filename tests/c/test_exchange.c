@@ -232,58 +232,6 @@ static void a_surplus_is_cut_and_reported_and_its_pieces_given_back(void) {
     fix_close(&f);
 }
 
-static void wrong_order(fix *f, mh_req *req) {
-    (void)f;
-    const mh_str bad[] = {{"Bad name", 8}, {"x", 1}}, split[] = {{"X", 1}, {"a\r\nb", 4}};
-    const mh_str hop[] = {{"Connection", 10}, {"close", 5}},
-                 len[] = {{"Content-Length", 14}, {"3", 1}};
-    char c;
-    CHECK_INT(mh_res_write(req, "x", 1), MH_ESTATE);
-    CHECK_INT(mh_res_end(req), MH_ESTATE);
-    CHECK_INT(mh_res_file(req, 0, 0, 1, 0), MH_ESTATE);
-    CHECK_INT(mh_res_head(req, 199, text(""), NULL, 0, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 1000, text(""), NULL, 0, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text("a\nb"), NULL, 0, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text(""), NULL, 0, -2), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text(""), bad, 1, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text(""), split, 1, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text(""), hop, 1, 0), MH_EINVAL);
-    CHECK_INT(mh_res_head(req, 200, text(""), len, 1, 4), MH_EINVAL);
-    CHECK_INT(mh_res_inform(req, 101, NULL, 0), MH_EINVAL);
-    CHECK_INT(mh_res_inform(req, 200, NULL, 0), MH_EINVAL);
-    CHECK_INT(mh_res_inform(req, 103, len, 1), MH_EINVAL);
-    CHECK_INT(mh_req_read(req, &c, 0), MH_EINVAL);
-    CHECK_INT(mh_req_read(req, NULL, 1), MH_EINVAL);
-    CHECK_INT(mh_req_read(req, &c, 1), MH_EOS);
-    CHECK_INT(mh_res_started(req), 0);
-    CHECK_INT(mh_res_head(req, 200, text("OK"), len, 1, MH_LENGTH_UNKNOWN), MH_OK);
-    CHECK_INT(mh_res_started(req), 1);
-    CHECK_INT(mh_res_head(req, 200, text("OK"), NULL, 0, 0), MH_ESTATE);
-    CHECK_INT(mh_res_inform(req, 103, NULL, 0), MH_ESTATE);
-    CHECK_INT(say(req, "x"), MH_ESTATE);
-    CHECK_INT(mh_res_write(req, "abc", 3), MH_OK);
-    CHECK_INT(mh_res_end(req), MH_OK);
-    CHECK_INT(mh_res_end(req), MH_ESTATE);
-    CHECK_INT(mh_res_write(req, "x", 1), MH_ESTATE);
-    CHECK_INT(mh_req_read(req, &c, 1), MH_ESTATE);
-}
-
-static void calls_in_the_wrong_order_are_refused_and_change_nothing(void) {
-    fix f;
-    peer p;
-    fix_init(&f);
-    f.on_request = wrong_order;
-    REQUIRE(fix_open(&f) == MH_OK);
-    peer_tcp(&p, &f, 0);
-    peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    CHECK_ANSWER(&f, &p, 200, "abc");
-    UNTIL(&f, f.finished == 1);
-    CHECK_INT(f.why, MH_FINISH_DONE);
-    CHECK_INT(f.sent, 3);
-    peer_close(&p);
-    fix_close(&f);
-}
-
 static void ask_all(fix *f, mh_req *req) {
     char host[64];
     uint16_t port = 1;
@@ -344,7 +292,6 @@ int main(void) {
     RUN(an_abort_resets_and_finishes_once);
     RUN(a_response_short_of_its_length_aborts_the_connection);
     RUN(a_surplus_is_cut_and_reported_and_its_pieces_given_back);
-    RUN(calls_in_the_wrong_order_are_refused_and_change_nothing);
     RUN(the_request_is_told_as_it_was_sent);
     return check_end();
 }

@@ -194,26 +194,6 @@ static void a_closed_unix_peer_ends_the_exchange_at_once(void) {
     finish(&f, &p);
 }
 
-static void hold(fix *f, mh_req *req, int why) {
-    (void)why;
-    f->n += mh_req_peer(req, (char[64]){0}, 64, &(uint16_t){0}) == MH_ECLOSED;
-    f->n += say(req, "x") == MH_ECLOSED;
-    f->n += mh_req_abort(req) == MH_ECLOSED;
-    f->n += mh_res_pending(req) == 0;
-}
-
-static void calls_on_an_exchange_whose_peer_has_gone_say_so(void) {
-    fix f;
-    peer p;
-    fix_init(&f);
-    f.on_finish = hold;
-    park(&f, &p, false, GET);
-    peer_close(&p);
-    UNTIL(&f, f.finished == 1);
-    CHECK_INT(f.n, 4);
-    finish(&f, &p);
-}
-
 static void answer_now(fix *f, mh_req *req) {
     f->n++;
     CHECK_INT(say(req, "so late"), MH_OK);
@@ -340,21 +320,6 @@ static void an_upgrade_takes_the_socket_and_what_was_read(void) {
     finish(&f, &p);
 }
 
-static void an_upgrade_is_refused_when_it_cannot_be_clean(void) {
-    fix f;
-    peer p;
-    char buf[16];
-    size_t n = sizeof buf;
-    fix_init(&f);
-    park(&f, &p, true, POST);
-    CHECK_INT(mh_req_upgrade(f.req, buf, &n), MH_ESTATE); /* a body is coming */
-    CHECK_INT(mh_res_head(f.req, 200, text("OK"), NULL, 0, 2), MH_OK);
-    CHECK_INT(mh_req_upgrade(f.req, buf, &n), MH_ESTATE);
-    CHECK_INT(mh_req_abort(f.req), MH_OK);
-    UNTIL(&f, f.finished == 1);
-    finish(&f, &p);
-}
-
 /* ---- no spinning ----------------------------------------------------------------------------- */
 
 /* The steps of one idle second. */
@@ -457,13 +422,11 @@ int main(void) {
     RUN(a_fin_behind_unread_input_is_told_to_each);
     RUN(a_reset_ends_the_exchange_at_once);
     RUN(a_closed_unix_peer_ends_the_exchange_at_once);
-    RUN(calls_on_an_exchange_whose_peer_has_gone_say_so);
     RUN(on_hangup_may_answer_or_abort);
     RUN(on_finish_may_answer_the_exchange_behind);
     RUN(any_callback_may_abort);
     RUN(a_fin_in_the_middle_of_an_awaited_body_is_an_error_of_the_read);
     RUN(an_upgrade_takes_the_socket_and_what_was_read);
-    RUN(an_upgrade_is_refused_when_it_cannot_be_clean);
     RUN(a_parked_second_takes_few_steps);
     RUN(a_second_with_an_unread_body_takes_few_steps);
     RUN(a_second_in_any_other_state_takes_few_steps);

@@ -1,8 +1,8 @@
 /* Listeners, limits, the end; and that no descriptor leaks, neither in this process nor
  * into a child. */
 #include "client.h"
+#include "fds.h"
 
-#include <dirent.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,15 +27,6 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev) {
 static void bare(fix *f) {
     if (mh_loop_new(&f->loop, &f->loop_cfg) < 0 || fix_server(f) < 0) abort();
     snprintf(f->path, sizeof f->path, "/tmp/mh-test-%d.sock", (int)getpid());
-}
-
-static int count_fds(void) {
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 /* One exchange over an own connection. */
