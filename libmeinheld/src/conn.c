@@ -99,7 +99,7 @@ void mh__conn_close(mh__conn *c, int why) {
 
 void mh__conn_doom(mh__conn *c, int why, bool reset) {
     if (c->doomed) return;
-    c->doomed = true;
+    c->doomed = c->out.cut = true;
     c->why = (uint8_t)why;
     c->reset = reset;
     mh__loop_run_task(c->srv->loop, &c->run);

@@ -27,8 +27,9 @@ static void finish_first(mh__conn *c, int why) {
     mh__req_finish(req, why);
 }
 
+/* Until a callback dooms the connection: what is unfinished then ends with it. */
 static void finish_sent(mh__conn *c) {
-    while (c->first && c->first->res == MH__RES_ENDED && c->first != c->dropping &&
+    while (!c->doomed && c->first && c->first->res == MH__RES_ENDED && c->first != c->dropping &&
            c->out.sent >= c->first->end_at) {
         finish_first(c, MH_FINISH_DONE);
     }
@@ -83,6 +84,7 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
     enum mh__outq_result result =
         c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write)
                     : MH__OUTQ_EMPTY;
+    if (c->doomed) return; /* by a done callback */
     if (result == MH__OUTQ_GONE || result == MH__OUTQ_FILE) {
         c->reset = true;
         mh__conn_close(c, result == MH__OUTQ_GONE ? MH_FINISH_PEER_CLOSED : MH_FINISH_ABORTED);
@@ -94,7 +96,7 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
         req->full = false;
         if (srv->on.on_writable) srv->on.on_writable(req, srv->on.user);
     }
-    if (c->doomed) return;
+    if (c->doomed) return; /* by another */
     if (c->state == MH__CONN_FLUSH && !c->last && !mh__conn_is_full(c))
         mh__loop_run_task(loop, &c->run);
     /* A callback has written more: it leaves in a coming step, and nothing ends before that. */

@@ -193,10 +193,13 @@ int mh__outq_file(mh__outq_env *env, mh__outq *q, int fd, off_t offset, uint64_t
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-/* Takes n sent bytes off the front, popping what they complete. */
+/* Takes n sent bytes off the front, popping what they complete and the empty pieces behind it; but
+ * not those that done callbacks queue meanwhile, of which there may be no end. */
 static void consume(mh__outq_env *env, mh__outq *q, uint64_t n) {
+    const mh__seg *last = q->tail;
+    bool more = last != NULL;
     q->sent += n;
-    while (q->head && (n > 0 || q->head->left == 0)) {
+    while (more && (n > 0 || q->head->left == 0)) {
         mh__seg *seg = q->head;
         if (n < seg->left) {
             seg->left -= n;
@@ -205,6 +208,7 @@ static void consume(mh__outq_env *env, mh__outq *q, uint64_t n) {
         }
         n -= seg->left;
         seg->left = 0;
+        more = seg != last;
         pop(env, q);
     }
 }
@@ -241,7 +245,7 @@ static enum mh__outq_result send_memory(mh__outq_env *env, mh__outq *q, int sock
     gather(q, most, &run);
     if (run.n == 0) { /* only empty pieces */
         consume(env, q, 0);
-        return MH__OUTQ_EMPTY;
+        return q->head && q->head->left == 0 ? MH__OUTQ_BUDGET : MH__OUTQ_EMPTY;
     }
     /* A head leaves in one packet with the beginning of the file behind it, and the last bytes with
      * FIN. */
@@ -316,7 +320,7 @@ static enum mh__outq_result send_file(mh__outq_env *env, mh__outq *q, int sock, 
 
 enum mh__outq_result mh__outq_send(mh__outq_env *env, mh__outq *q, int sock, uint64_t budget) {
     uint64_t end = q->sent + budget;
-    while (q->head) {
+    while (q->head && !q->cut) {
         if (q->sent >= end && q->head->left > 0) return MH__OUTQ_BUDGET;
         uint64_t most = end - q->sent;
         enum mh__outq_result result = q->head->kind == SEG_FILE && q->head->left > 0

@@ -33,6 +33,7 @@ typedef struct mh__outq {
     uint64_t sent;   /* bytes the kernel has ever taken; queued - sent are pending */
     bool last; /* the socket is shut or closed as soon as the queue is empty: FIN leaves with the
                   last bytes */
+    bool cut;  /* nothing more is sent, also by a send that is under way: done callbacks set it */
 } mh__outq;
 
 void mh__outq_init(mh__outq *q);
@@ -61,14 +62,14 @@ int mh__outq_file(mh__outq_env *env, mh__outq *q, int fd, off_t offset, uint64_t
 enum mh__outq_result {
     MH__OUTQ_EMPTY,  /* all has been taken */
     MH__OUTQ_AGAIN,  /* the socket is full: wait for EPOLLOUT */
-    MH__OUTQ_BUDGET, /* budget bytes were sent and more is pending */
+    MH__OUTQ_BUDGET, /* enough for one turn, and more is pending */
     MH__OUTQ_GONE,   /* the peer has gone: EPIPE, ECONNRESET and their like */
     MH__OUTQ_FILE /* a file ended before its length or could not be read: nothing right can follow
                    */
 };
 
 /* Sends to sock what is pending, at most budget (> 0) bytes. Survives partial sends and short
- * files; never raises SIGPIPE. */
+ * files; never raises SIGPIPE. A queue that was cut is not sent, whatever the result says. */
 enum mh__outq_result mh__outq_send(mh__outq_env *env, mh__outq *q, int sock, uint64_t budget);
 
 #endif
