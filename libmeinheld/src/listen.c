@@ -269,8 +269,13 @@ int mh_server_listen_fd(mh_server *srv, int fd, int own) {
         return MH_EINVAL;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return mh__loop_sys(srv->loop);
+    int error = add_listener(srv, fd, own != 0, NULL);
+    if (error < 0) {
+        fcntl(fd, F_SETFL, flags);
+        return error;
+    }
     set_nodelay(fd); /* refused on a unix socket, which needs none */
-    return add_listener(srv, fd, own != 0, NULL);
+    return MH_OK;
 }
 
 int mh_server_port(const mh_server *srv, unsigned i) {

@@ -63,13 +63,11 @@ static bool config_is_sound(const mh_config *cfg) {
            cfg->accept_batch > 0 && cfg->accept_pause > 0 && cfg->server_name;
 }
 
-/* A host built against an older header knows fewer fields at the end: the defaults stand for those.
- */
 static int copy_config(mh_server *srv, const mh_config *cfg) {
     mh_config_init(&srv->cfg);
     if (cfg) {
-        if (cfg->size < sizeof cfg->size) return MH_EINVAL;
-        memcpy(&srv->cfg, cfg, cfg->size < sizeof *cfg ? cfg->size : sizeof *cfg);
+        if (cfg->size < sizeof *cfg) return MH_EINVAL; /* less than the first version's */
+        srv->cfg = *cfg;
     }
     if (!config_is_sound(&srv->cfg)) return MH_EINVAL;
     size_t n = strlen(srv->cfg.server_name);
@@ -144,20 +142,19 @@ static void on_drained(mh_loop *loop, mh__task *task) {
 int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
                   const mh_config *cfg) {
     *out = NULL;
-    if (!handlers || handlers->size < sizeof handlers->size) return MH_EINVAL;
+    if (!handlers || handlers->size < sizeof *handlers || !handlers->on_request) return MH_EINVAL;
     mh__mem *mem = mh__loop_mem(loop);
     mh_server *srv = mh__mem_zalloc(mem, sizeof *srv);
     if (!srv) return MH_ENOMEM;
     srv->loop = loop;
     srv->child.free = destroy;
     srv->drain_task.fn = on_drained;
-    memcpy(&srv->on, handlers,
-           handlers->size < sizeof *handlers ? handlers->size : sizeof *handlers);
+    srv->on = *handlers;
     mh__bufs_init(&srv->bufs, mem);
     mh__outq_env_init(&srv->out, mem, mh__loop_sigpipe_ignored(loop));
     mh__pool_init(&srv->conn_pool, mem, sizeof(mh__conn), CONNS_KEPT);
     mh__pool_init(&srv->req_pool, mem, sizeof(mh_req), REQS_KEPT);
-    int error = srv->on.on_request ? copy_config(srv, cfg) : MH_EINVAL;
+    int error = copy_config(srv, cfg);
     if (error < 0) goto fail;
     const mh_config *c = &srv->cfg;
     srv->limits = (mh__limits){c->max_request_line, c->max_head, c->max_fields};

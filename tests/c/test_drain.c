@@ -28,8 +28,6 @@ static void a_drain_closes_the_idle_and_waits_for_the_busy(void) {
     UNTIL(&f, f.req && mh_server_connections(f.srv) == 4);
     settle(&f);
     CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
-    CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_ESTATE);
-    CHECK_INT(mh_server_listen_tcp(f.srv, NULL, 0, 0, 0), MH_ESTATE);
     CHECK_INT(unix_connect(f.path), -1);
     CHECK_CLOSED(&f, &idle);
     CHECK_CLOSED(&f, &fresh);

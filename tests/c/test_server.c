@@ -131,7 +131,6 @@ static void a_port_in_use_is_reported_and_nothing_is_left_of_it(void) {
     CHECK_INT(mh_server_listen_tcp(f.srv, "127.0.0.1", (uint16_t)f.port, 0, 0), MH_ESYS);
     CHECK_INT(mh_loop_errno(f.loop), EADDRINUSE);
     CHECK_INT(mh_server_listen_tcp(f.srv, "no such host", 80, 0, 0), MH_EINVAL);
-    CHECK_INT(mh_server_port(f.srv, 2), MH_EINVAL);
     CHECK_INT(count_fds(), before);
     fix_close(&f);
 }
@@ -265,20 +264,6 @@ static void an_adopted_socket_serves_and_is_closed_only_if_given_away(void) {
     }
 }
 
-static void what_does_not_listen_is_not_adopted(void) {
-    fix f;
-    fix_init(&f);
-    bare(&f);
-    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
-        tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_INT(mh_server_listen_fd(f.srv, udp, 1), MH_EINVAL);
-    CHECK_INT(mh_server_listen_fd(f.srv, tcp, 1), MH_EINVAL);
-    CHECK_INT(mh_server_listen_fd(f.srv, -1, 1), MH_EINVAL);
-    CHECK_INT(close(udp), 0); /* still the host's */
-    CHECK_INT(close(tcp), 0);
-    fix_close(&f);
-}
-
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
@@ -364,41 +349,6 @@ static void a_listener_that_epoll_refuses_rests_and_goes_on(void) {
     }
 }
 
-static void limits_out_of_range_are_refused(void) {
-    static const size_t zero[] = {
-        offsetof(mh_config, max_connections), offsetof(mh_config, max_request_line),
-        offsetof(mh_config, max_head),        offsetof(mh_config, max_fields),
-        offsetof(mh_config, head_timeout),    offsetof(mh_config, body_timeout),
-        offsetof(mh_config, write_timeout),   offsetof(mh_config, rate_window),
-        offsetof(mh_config, linger_timeout),  offsetof(mh_config, high_water),
-        offsetof(mh_config, step_read),       offsetof(mh_config, step_write),
-        offsetof(mh_config, step_requests),   offsetof(mh_config, accept_batch),
-        offsetof(mh_config, accept_pause),    offsetof(mh_config, linger_time)};
-    fix f;
-    fix_init(&f);
-    REQUIRE(mh_loop_new(&f.loop, NULL) == MH_OK);
-    for (size_t i = 0; i < sizeof zero / sizeof *zero; i++) {
-        mh_config_init(&f.cfg);
-        memset((char *)&f.cfg + zero[i], 0, sizeof(uint32_t));
-        if (fix_server(&f) != MH_EINVAL) CHECK_FAIL_("the limit at %zu may be 0", zero[i]);
-        CHECK(f.srv == NULL);
-    }
-    mh_config_init(&f.cfg);
-    f.cfg.low_water = f.cfg.high_water + 1;
-    CHECK_INT(fix_server(&f), MH_EINVAL);
-    mh_config_init(&f.cfg);
-    f.cfg.server_name = "two\r\nlines";
-    CHECK_INT(fix_server(&f), MH_EINVAL);
-    mh_config_init(&f.cfg);
-    f.cfg.size = 0;
-    CHECK_INT(fix_server(&f), MH_EINVAL);
-    mh_handlers h;
-    mh_handlers_init(&h);
-    CHECK_INT(mh_server_new(&f.srv, f.loop, &h, NULL), MH_EINVAL);
-    CHECK_INT(mh_server_new(&f.srv, f.loop, NULL, NULL), MH_EINVAL);
-    fix_close(&f);
-}
-
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void freeing_ends_open_exchanges_and_leaks_no_descriptor(void) {
@@ -475,11 +425,9 @@ int main(void) {
     RUN(a_stale_path_is_replaced_and_a_live_one_or_a_file_is_not);
     RUN(wrong_unix_paths_are_refused);
     RUN(an_adopted_socket_serves_and_is_closed_only_if_given_away);
-    RUN(what_does_not_listen_is_not_adopted);
     RUN(at_the_cap_accepting_stops_and_below_it_goes_on);
     RUN(without_descriptors_accepting_rests_and_goes_on);
     RUN(a_listener_that_epoll_refuses_rests_and_goes_on);
-    RUN(limits_out_of_range_are_refused);
     RUN(freeing_ends_open_exchanges_and_leaks_no_descriptor);
     RUN(no_descriptor_is_inherited_by_a_child);
     return check_end();
