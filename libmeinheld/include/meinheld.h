@@ -7,17 +7,21 @@
  * Several loops, one per thread, are fine.
  *
  * Callbacks run only inside mh_loop_step, mh_loop_run, mh_loop_flush, mh_loop_flush_due,
- * mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback every
- * function may be called but those six: five answer MH_ESTATE, and mh_loop_free does nothing.
+ * mh_server_free and mh_loop_free, never inside a call that answers a request. In a callback, a
+ * done callback too, every function may be called but those six: five answer MH_ESTATE, and
+ * mh_loop_free does nothing.
  *
  * Results are int: >= 0 is success, negative is an MH_E* code below, never a raw errno. A call that
- * fails has changed nothing, unless its comment says otherwise.
+ * fails has changed nothing, unless its comment says otherwise. Of several errors of a call on an
+ * exchange the first of these is returned: MH_ECLOSED, MH_ESTATE, MH_EAGAIN, MH_EINVAL. Pointers
+ * are not checked for NULL unless a comment says that NULL is allowed.
  *
  * Views (mh_str) are not terminated and belong to the library. Those of a request stay valid until
  * its on_finish has returned.
  *
- * Fork. A loop works only in the process that made it: mh_loop_run and mh_loop_step answer MH_EFORK
- * elsewhere, and mh_loop_free closes the child's copies without disturbing the parent.
+ * Fork. A loop works only in the process that made it: what steps, flushes, watches or wakes answers
+ * MH_EFORK elsewhere. All that is right in a child is mh_server_free and mh_loop_free, which close
+ * its copies without disturbing the parent.
  *
  * The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does not
  * reach the host; every descriptor it makes is close-on-exec.
@@ -60,7 +64,7 @@ enum {
     MH_EFORK = -1009,   /* the loop was made by another process */
     MH_EINTR = -1010,   /* a signal interrupted the wait; call again when it has been dealt with */
     MH_ESYS = -1011,    /* a system call failed: see mh_loop_errno */
-    MH_ENOENT = -1012,  /* there is no such watch or timer */
+    MH_ENOENT = -1012,  /* there is no such watch, timer or field */
     MH_ERANGE = -1013   /* not the declared Content-Length: surplus dropped, or an early end */
 };
 
@@ -98,7 +102,8 @@ typedef struct mh_loop_config {
 MH_API void mh_loop_config_init(mh_loop_config *cfg);
 
 /* Makes a loop. cfg may be NULL for the defaults; it is copied.
- * Errors: MH_ENOMEM, MH_ESYS (errno says why), MH_EINVAL. On failure *out is NULL. */
+ * Errors: MH_ENOMEM, MH_ESYS (errno says why), MH_EINVAL (a size that is too small, 0 or more than
+ * an int takes). On failure *out is NULL. */
 MH_API int mh_loop_new(mh_loop **out, const mh_loop_config *cfg);
 
 /* Frees the loop and its servers: every open exchange gets its on_finish(MH_FINISH_ABORTED) first.
@@ -210,7 +215,11 @@ MH_API void mh_handlers_init(mh_handlers *h);
 
 /* Limits of a server. Row numbers are those of docs/http.md. Where min_rate is on, a silent peer is
  * given up after rate_grace + rate_window, later after rate_window, if that is less than
- * body_timeout or write_timeout. */
+ * body_timeout or write_timeout.
+ *
+ * 0 is out of range but for max_body, keepalive_timeout, min_rate (and then rate_window too),
+ * rate_grace, linger_max and low_water. max_request_line and max_head are from 16 to 2^28,
+ * linger_max is up to 2^28, max_fields to 65535, max_body to 2^63-1, low_water to high_water. */
 typedef struct mh_config {
     size_t size;               /* sizeof(mh_config), set by mh_config_init */
     uint32_t max_connections;  /* accepting pauses at this many; 100000 */
@@ -244,7 +253,8 @@ typedef struct mh_config {
 MH_API void mh_config_init(mh_config *cfg);
 
 /* Makes a server on loop. handlers is copied, cfg too (NULL: the defaults). Errors: MH_EINVAL (no
- * on_request, a zero limit, low_water > high_water, a bad server_name), MH_ENOMEM. */
+ * handlers or no on_request, a size that is too small, a limit out of range, a server_name that is
+ * NULL or has a control byte), MH_ENOMEM. On failure *out is NULL. */
 MH_API int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
                          const mh_config *cfg);
 
@@ -255,29 +265,31 @@ MH_API int mh_server_free(mh_server *srv);
 /* Listens on host (name or number, IPv4 or IPv6; NULL or "" is every address) and port (0: the
  * kernel chooses), on each address that host stands for, with SO_REUSEADDR and, with
  * MH_LISTEN_REUSEPORT, SO_REUSEPORT. The IPv6 wildcard takes IPv4 too where the kernel allows it.
- * backlog <= 0 means SOMAXCONN. Errors: MH_EINVAL (host can't be resolved), MH_ESYS (mh_loop_errno:
- * EADDRINUSE, EACCES...), MH_ENOMEM. */
+ * backlog <= 0 means SOMAXCONN. Errors: MH_ESTATE (draining), MH_EINVAL (host can't be resolved,
+ * unknown flags), MH_ESYS (mh_loop_errno: EADDRINUSE, EACCES...), MH_ENOMEM. */
 MH_API int mh_server_listen_tcp(mh_server *srv, const char *host, uint16_t port, int backlog,
                                 unsigned flags);
 enum { MH_LISTEN_REUSEPORT = 1 };
 
 /* Listens on a unix socket at path, replacing a stale one (nobody answers there), with permission
  * bits mode. The path is unlinked when the server is freed by the process that bound it. Errors: as
- * above; a path that is too long is MH_EINVAL; another live server or another kind of file there is
- * MH_ESYS with EADDRINUSE. */
+ * above; a path that is empty or too long, or other bits than 0777, are MH_EINVAL; another live
+ * server or another kind of file there is MH_ESYS with EADDRINUSE. */
 MH_API int mh_server_listen_unix(mh_server *srv, const char *path, unsigned mode, int backlog);
 
-/* Adopts a listening stream socket; it is made non-blocking. own: close it when done.
- * Errors: MH_EINVAL (no listening stream socket), MH_ENOMEM, MH_ESYS. */
+/* Adopts a listening stream socket; it is made non-blocking. own: close it when done; on error it
+ * stays the host's all the same. Errors: MH_ESTATE (draining, or fd is watched or adopted already),
+ * MH_EINVAL (no listening stream socket), MH_ENOMEM, MH_ESYS. */
 MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
 
-/* The port of listener number i (in order of listening), 0 for a unix socket. Errors: MH_EINVAL. */
+/* The port of listener number i (in order of listening), 0 for a unix socket. Errors: MH_EINVAL (no
+ * such listener; a drain closes them all). */
 MH_API int mh_server_port(const mh_server *srv, unsigned i);
 
 /* Stops accepting for good, closes idle connections, and the others when their exchange has ended
  * (their responses say close). When the last is gone, done(srv, user) is called once, if not NULL.
  * Exchanges still open after timeout_ms are aborted; 0 means no limit. Errors: MH_ESTATE (draining
- * already). */
+ * or drained already), MH_ENOMEM. */
 MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
                            void *user);
 
@@ -303,7 +315,7 @@ MH_API int mh_req_host_from_target(const mh_req *req);
 MH_API int mh_req_version(const mh_req *req);
 
 /* Number of field lines; line i (from 0) is put into name and value, white space around it trimmed.
- * Errors: MH_EINVAL. */
+ * Errors: MH_EINVAL (there is no line i). */
 MH_API size_t mh_req_fields(const mh_req *req);
 MH_API int mh_req_field(const mh_req *req, size_t i, mh_str *name, mh_str *value);
 /* The first field called name (n bytes, any case), into *value. Errors: MH_ENOENT. */
@@ -319,8 +331,8 @@ MH_API int64_t mh_req_length(const mh_req *req);
 MH_API int mh_req_expects_continue(const mh_req *req);
 
 /* The peer's address as text into host (at least 46 bytes) and its port; "" and 0 for a unix
- * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_EINVAL,
- * MH_ECLOSED. */
+ * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_ECLOSED (the
+ * socket has gone: in on_finish, and after mh_req_upgrade), MH_EINVAL (cap). */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
 /* Which of its server's listeners accepted it, from 0. */
@@ -334,26 +346,29 @@ MH_API mh_loop *mh_req_loop(const mh_req *req);
 /* Reads up to cap bytes of the body, decoded. Returns their number (> 0), MH_EOS at the end, or
  * MH_EAGAIN, after which on_readable follows. The first call sends "100 Continue" where the client
  * waits for it. Errors: MH_EBODY, MH_ENOMEM, MH_ETOOBIG (chunked, over max_body), MH_ECLOSED (the
- * peer left in mid-body: never taken for an end), MH_EINVAL, MH_ESTATE (after the response's end).
- * An error of the body stays; the connection closes after the response. */
+ * peer left in mid-body: never taken for an end; or the connection has gone), MH_ESTATE (after the
+ * response's end), MH_EINVAL (cap 0 or buf NULL). An error of the body stays; the connection closes
+ * after the response. */
 MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
 
-/* Ends the exchange and resets the connection, without another byte. on_finish follows from a step.
- */
+/* Ends the exchange, and every other of its connection that has not finished, and resets the
+ * connection: not another byte is sent. on_finish follows from a step. Errors: MH_ECLOSED. */
 MH_API int mh_req_abort(mh_req *req);
 
 /* Takes the socket: the library forgets it, and the bytes read beyond the head are copied to buf
- * (*n: its size in, their number out). Legal before mh_res_head, once earlier answers have left.
- * Returns the descriptor, now the host's. on_finish(MH_FINISH_UPGRADED) follows from a step.
- * Errors: MH_ESTATE, MH_EINVAL (buf too small: *n says what it takes), MH_EAGAIN (output pending).
- */
+ * (*n: its size in, their number out). Legal before mh_res_head, without a body or when it has been
+ * read to its end, once earlier answers have left. Returns the descriptor, now the host's.
+ * on_finish(MH_FINISH_UPGRADED) follows from a step. Errors: MH_ECLOSED, MH_ESTATE, MH_EAGAIN
+ * (output is pending: of an exchange before, whose on_finish tells of its end, or of mh_res_inform,
+ * of which no callback tells), MH_EINVAL (buf too small: *n says what it takes). */
 MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
 
 /* ---- the response ---------------------------------------------------------------------------- */
 
 /* Sends are queued and leave in a step or mh_loop_flush. All of them: MH_ESTATE in the wrong order,
  * MH_ECLOSED when the connection has gone (the exchange's on_finish is called or about to be),
- * MH_ENOMEM. */
+ * MH_ENOMEM, on which mh_res_writev, mh_res_file and mh_res_end abort the exchange if part of what
+ * they queue was queued already. */
 
 /* Lengths for mh_res_head other than a number of bytes. */
 #define MH_LENGTH_UNKNOWN (-1) /* chunked to 1.1, until close to 1.0 (RFC 6.3) */
@@ -361,15 +376,16 @@ MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
 /* Starts the response. status is 200-999; an empty reason means the standard one; fields are n
  * pairs name, value (2n strings). length is the body's, or MH_LENGTH_UNKNOWN. The library adds
  * Date, Server (unless given), Connection, and Content-Length or Transfer-Encoding; a
- * Content-Length among fields must equal length, and is taken as the length if that is unknown.
- * Everything is copied. HEAD, 204 and 304 get no body whatever follows. Errors: MH_EINVAL for a
- * status out of range, a name that is no token, a value with a control byte, a hop-by-hop field
- * (RFC 9110 7.6.1), lengths that disagree. */
+ * Content-Length among fields must equal length (but to HEAD and of 304), and is taken as the
+ * length if that is unknown. Everything is copied. HEAD, 204 and 304 get no body whatever follows.
+ * Errors: MH_EINVAL for a status or length out of range, a name that is no token, a reason or value
+ * with a control byte, a hop-by-hop field (RFC 9110 7.6.1), a Content-Length that is no number or
+ * there twice, lengths that disagree. */
 MH_API int mh_res_head(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n,
                        int64_t length);
 
 /* An interim response (100-199 but 101), before mh_res_head; silently nothing to HTTP/1.0. Errors:
- * MH_EINVAL. */
+ * MH_EINVAL, as mh_res_head, and for a Content-Length. */
 MH_API int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n);
 
 /* Queues a copy of body bytes. Returns 0, or MH_FULL: taken, but wait for on_writable before the
@@ -387,7 +403,7 @@ MH_API int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb
 /* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands
  * now. own: the library closes fd when done with it, also on error; else fd has to stay open until
  * on_finish. A file that turns out shorter aborts the connection. Errors: MH_EINVAL (no regular
- * file, offset past its end). Results as mh_res_write. */
+ * file, an offset that is negative or past its end, len < -1). Results as mh_res_write. */
 MH_API int mh_res_file(mh_req *req, int fd, int64_t offset, int64_t len, int own);
 
 /* Ends the response. One that is short of its declared length aborts the connection: MH_ERANGE. */
@@ -402,7 +418,7 @@ MH_API size_t mh_res_pending(const mh_req *req);
 /* Bytes of this response's body that the kernel has taken, chunk framing included; also in
  * on_finish. */
 MH_API uint64_t mh_res_sent(const mh_req *req);
-/* Non-zero once mh_res_head has succeeded. */
+/* Non-zero once mh_res_head or mh_res_simple has succeeded. */
 MH_API int mh_res_started(const mh_req *req);
 
 #ifdef __cplusplus

@@ -199,6 +199,7 @@ static unsigned count_listeners(const mh_server *srv) {
 int mh_server_listen_tcp(mh_server *srv, const char *host, uint16_t port, int backlog,
                          unsigned flags) {
     if (srv->draining) return MH_ESTATE;
+    if (flags & ~(unsigned)MH_LISTEN_REUSEPORT) return MH_EINVAL;
     bool any = !host || !*host;
     char service[8];
     snprintf(service, sizeof service, "%u", (unsigned)port);

@@ -233,7 +233,7 @@ static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
         CHECK_INT(fcntl(fd, F_GETFL), flags_);                    \
     } while (0)
 
-static void a_descriptor_that_can_not_be_adopted_stays_as_it_was(void) {
+static void a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was(void) {
     counted c;
     int fds[2];
     open_counted(&c);
@@ -248,7 +248,8 @@ static void a_descriptor_that_can_not_be_adopted_stays_as_it_was(void) {
     FD_REFUSED(&c, watched, MH_ESTATE);
     CHECK_INT(mh_loop_unwatch(c.f.loop, watched), MH_OK); /* it was not taken away */
     CHECK_INT(mh_server_listen_fd(c.f.srv, watched, 1), MH_OK);
-    FD_REFUSED(&c, watched, MH_ESTATE); /* twice */
+    FD_REFUSED(&c, watched, MH_ESTATE);                                          /* twice */
+    REFUSED(&c, mh_server_listen_tcp(c.f.srv, "127.0.0.1", 0, 0, 2), MH_EINVAL); /* no such flag */
     CHECK(mh_server_port(c.f.srv, 2) > 0);
     CHECK_INT(mh_server_port(c.f.srv, 3), MH_EINVAL);
     CHECK_INT(mh_server_port(c.f.srv, UINT32_MAX), MH_EINVAL);
@@ -419,7 +420,7 @@ int main(void) {
     RUN(a_server_of_a_wrong_config_is_not_made);
     RUN(a_server_of_wrong_handlers_is_not_made);
     RUN(what_a_later_header_added_is_not_looked_at);
-    RUN(a_descriptor_that_can_not_be_adopted_stays_as_it_was);
+    RUN(a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was);
     RUN(a_server_that_drains_takes_no_listener_and_no_second_drain);
     RUN(a_wrong_watch_is_refused_and_an_older_one_stays);
     RUN(wrong_timers_posts_and_ids_are_refused_and_the_others_run);
