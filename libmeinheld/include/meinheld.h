@@ -19,9 +19,9 @@
  * Views (mh_str) are not terminated and belong to the library. Those of a request stay valid until
  * its on_finish has returned.
  *
- * Fork. A loop works only in the process that made it: what steps, flushes, watches or wakes answers
- * MH_EFORK elsewhere. All that is right in a child is mh_server_free and mh_loop_free, which close
- * its copies without disturbing the parent.
+ * Fork. A loop works only in the process that made it: what steps, flushes, watches or wakes
+ * answers MH_EFORK elsewhere. All that is right in a child is mh_server_free and mh_loop_free,
+ * which close its copies without disturbing the parent.
  *
  * The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does not
  * reach the host; every descriptor it makes is close-on-exec.
@@ -206,7 +206,8 @@ typedef struct mh_handlers {
      * TCP can't tell before something is written. Called at most once an exchange. Without a
      * handler the exchange goes on. */
     void (*on_hangup)(mh_req *req, void *user);
-    /* Exactly once and last; why is MH_FINISH_*. Free here what you keep for the request. */
+    /* Exactly once and last; why is MH_FINISH_*. Free here what you keep for the request, which is
+     * gone when this has returned. */
     void (*on_finish)(mh_req *req, int why, void *user);
     void *user;
 } mh_handlers;
@@ -277,9 +278,10 @@ enum { MH_LISTEN_REUSEPORT = 1 };
  * server or another kind of file there is MH_ESYS with EADDRINUSE. */
 MH_API int mh_server_listen_unix(mh_server *srv, const char *path, unsigned mode, int backlog);
 
-/* Adopts a listening stream socket; it is made non-blocking. own: close it when done; on error it
- * stays the host's all the same. Errors: MH_ESTATE (draining, or fd is watched or adopted already),
- * MH_EINVAL (no listening stream socket), MH_ENOMEM, MH_ESYS. */
+/* Adopts a listening stream socket; it is made non-blocking. own: close it when done, but on error
+ * it stays the host's; else it has to stay open until the server drains or is freed. Errors:
+ * MH_ESTATE (draining, or fd is watched or adopted already), MH_EINVAL (no listening stream
+ * socket), MH_ENOMEM, MH_ESYS. */
 MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
 
 /* The port of listener number i (in order of listening), 0 for a unix socket. Errors: MH_EINVAL (no

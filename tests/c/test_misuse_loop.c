@@ -247,6 +247,8 @@ static void a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was(void)
     CHECK_INT(mh_loop_watch(c.f.loop, watched, MH_READ, on_watch, "mine"), MH_OK);
     FD_REFUSED(&c, watched, MH_ESTATE);
     CHECK_INT(mh_loop_unwatch(c.f.loop, watched), MH_OK); /* it was not taken away */
+    failing_at(&c.mem, 1);
+    FD_REFUSED(&c, watched, MH_ENOMEM);
     CHECK_INT(mh_server_listen_fd(c.f.srv, watched, 1), MH_OK);
     FD_REFUSED(&c, watched, MH_ESTATE);                                          /* twice */
     REFUSED(&c, mh_server_listen_tcp(c.f.srv, "127.0.0.1", 0, 0, 2), MH_EINVAL); /* no such flag */
@@ -292,6 +294,9 @@ static void a_server_that_drains_takes_no_listener_and_no_second_drain(void) {
     peer_unix(&p, &c.f);
     peer_send(&c.f, &p, GET);
     UNTIL(&c.f, c.f.req);
+    failing_at(&c.mem, 1);
+    REFUSED(&c, mh_server_drain(c.f.srv, 1000, on_drained, &drained), MH_ENOMEM);
+    CHECK(mh_server_port(c.f.srv, 0) > 0); /* it listens still */
     CHECK_INT(mh_server_drain(c.f.srv, 0, on_drained, &drained), MH_OK);
     check_drains(&c);
     CHECK_INT(drained, 0);
@@ -337,6 +342,31 @@ static void a_wrong_watch_is_refused_and_an_older_one_stays(void) {
     REFUSED(&c, mh_loop_unwatch(loop, fds[0]), MH_ENOENT);
     fclose(file);
     close(fds[0]);
+    close(fds[1]);
+    close_counted(&c);
+}
+
+/* The host must end a watch before it closes the descriptor. If it doesn't, the next connection of
+ * that number is closed, and that is all. */
+static void a_watch_of_a_closed_descriptor_harms_one_connection(void) {
+    counted c;
+    peer p;
+    int fds[2];
+    open_counted(&c);
+    c.f.on_request = say_hello;
+    peer_unix(&p, &c.f);
+    REQUIRE(pipe2(fds, O_CLOEXEC) == 0);
+    CHECK_INT(mh_loop_watch(c.f.loop, fds[0], MH_READ, on_watch, "closed"), MH_OK);
+    close(fds[0]); /* accept takes the lowest number */
+    UNTIL(&c.f, peer_over(&p));
+    peer_close(&p);
+    CHECK_INT(mh_server_connections(c.f.srv), 0);
+    CHECK_INT(mh_loop_unwatch(c.f.loop, fds[0]), MH_OK);
+    peer_unix(&p, &c.f);
+    peer_send(&c.f, &p, GET);
+    CHECK_ANSWER(&c.f, &p, 200, "hello");
+    peer_close(&p);
+    CHECK_JOURNAL("");
     close(fds[1]);
     close_counted(&c);
 }
@@ -423,6 +453,7 @@ int main(void) {
     RUN(a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was);
     RUN(a_server_that_drains_takes_no_listener_and_no_second_drain);
     RUN(a_wrong_watch_is_refused_and_an_older_one_stays);
+    RUN(a_watch_of_a_closed_descriptor_harms_one_connection);
     RUN(wrong_timers_posts_and_ids_are_refused_and_the_others_run);
     RUN(a_child_is_refused_and_its_freeing_leaves_the_parents_exchange);
     return check_end();
