@@ -112,10 +112,15 @@ int mh_req_expects_continue(const mh_req *req) { return req->framing.expect; }
 /* It is closed, or was given away by mh_req_upgrade. */
 static bool socket_is_gone(const mh_req *req) { return !req->conn || req->conn->fd < 0; }
 
+static int tell_address(const mh__addr *addr, char *host, size_t cap, uint16_t *port) {
+    int n = mh__addr_text(addr, host, cap);
+    if (n >= 0) *port = addr->port;
+    return n;
+}
+
 int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port) {
     if (socket_is_gone(req)) return MH_ECLOSED;
-    *port = req->conn->peer.port;
-    return mh__addr_text(&req->conn->peer, host, cap);
+    return tell_address(&req->conn->peer, host, cap, port);
 }
 
 int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
@@ -127,8 +132,7 @@ int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
         if (getsockname(req->conn->fd, (struct sockaddr *)&sa, &n) < 0) return MH_ECLOSED;
         *local = mh__addr_of(&sa);
     }
-    *port = local->port;
-    return mh__addr_text(local, host, cap);
+    return tell_address(local, host, cap, port);
 }
 
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }

@@ -240,16 +240,20 @@ static inline int call_upgrade(stage *s, mh_req *req, int cap) {
 
 static inline int call_peer(stage *s, mh_req *req, int cap) {
     char host[64];
-    uint16_t port;
+    uint16_t port = 7;
     (void)s;
-    return mh_req_peer(req, host, (size_t)cap, &port);
+    int result = mh_req_peer(req, host, (size_t)cap, &port);
+    CHECK_INT(port, 7);
+    return result;
 }
 
 static inline int call_local(stage *s, mh_req *req, int cap) {
     char host[64];
-    uint16_t port;
+    uint16_t port = 7;
     (void)s;
-    return mh_req_local(req, host, (size_t)cap, &port);
+    int result = mh_req_local(req, host, (size_t)cap, &port);
+    CHECK_INT(port, 7);
+    return result;
 }
 
 static inline int call_field(stage *s, mh_req *req, int past) {
