@@ -298,6 +298,12 @@ MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_
 /* Connections open now. */
 MH_API uint32_t mh_server_connections(const mh_server *srv);
 
+/* Gives back to the allocator all that the server keeps for reuse: connections, requests, buffers,
+ * pieces of output. What is in use stays, and so does what the loop has for itself (descriptors,
+ * timers). For a host that is idle after a peak, or counts blocks to look for leaks; until as much
+ * is kept again, connections cost allocations. Can't fail; may be called in callbacks too. */
+MH_API void mh_server_trim(mh_server *srv);
+
 /* ---- the request ----------------------------------------------------------------------------- */
 
 /* As sent, case kept (RFC 9110 9.1). */

@@ -107,10 +107,7 @@ static int make_classes(mh_server *srv) {
 
 static void free_memory(mh_server *srv) {
     mh__mem *mem = mh__loop_mem(srv->loop);
-    mh__bufs_clear(&srv->bufs);
-    mh__outq_env_clear(&srv->out);
-    mh__pool_clear(&srv->conn_pool);
-    mh__pool_clear(&srv->req_pool);
+    mh_server_trim(srv);
     mh__mem_free(mem, srv->fields);
     mh__mem_free(mem, srv->server_name);
     mh__mem_free(mem, srv);
@@ -233,3 +230,10 @@ void mh__server_conn_gone(mh_server *srv) {
 }
 
 uint32_t mh_server_connections(const mh_server *srv) { return srv->n_conns; }
+
+void mh_server_trim(mh_server *srv) {
+    mh__bufs_clear(&srv->bufs);
+    mh__outq_env_clear(&srv->out);
+    mh__pool_clear(&srv->conn_pool);
+    mh__pool_clear(&srv->req_pool);
+}

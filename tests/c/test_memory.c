@@ -1,5 +1,6 @@
-/* Memory: what cannot be had is reported, what was taken is given back, and an idle connection
- * holds next to none. What failing allocations do to exchanges is in test_faults.c. */
+/* Memory: what cannot be had is reported, what was taken is given back, an idle connection holds
+ * next to none, and trimming gives back what is kept. What failing allocations do to exchanges is
+ * in test_faults.c. */
 #include "client.h"
 
 #include <sys/resource.h>
@@ -195,11 +196,103 @@ static void what_a_burst_took_goes_back_but_for_the_pools(void) {
     CHECK_INT(mem.blocks, 0);
 }
 
+/* ---- trimming -------------------------------------------------------------------------------- */
+
+/* A small copy, the head, and two lent pieces. */
+static void lend(mh_req *req, mh_done_cb done, void *user) {
+    static const mh_str pieces[] = {{"ab", 2}, {"c", 1}};
+    if (mh_res_head(req, 200, text("OK"), NULL, 0, 3) < 0 ||
+        mh_res_writev(req, pieces, 2, done, user) < 0 || mh_res_end(req) < 0)
+        mh_req_abort(req);
+}
+
+static void lend_quietly(fix *f, mh_req *req) {
+    (void)f;
+    lend(req, NULL, NULL);
+}
+
+static void trimming_gives_back_all_that_connections_left_behind(void) {
+    enum { MANY = 50 };
+    static peer peers[MANY];
+    static char large[5000]; /* a head that outgrows the small buffers */
+    fix f;
+    failing mem;
+    begin(&f, &mem);
+    f.on_request = lend_quietly;
+    f.loop_cfg.initial_fds = 8192;
+    REQUIRE(fix_open(&f) == MH_OK);
+    snprintf(large, sizeof large, "GET / HTTP/1.1\r\nHost: a\r\nX: %04000d\r\n\r\n", 0);
+    size_t before = mem.blocks;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < MANY; i++) {
+            peer_unix(&peers[i], &f);
+            peer_send(&f, &peers[i], GET GET);
+            peer_send(&f, &peers[i], large);
+        }
+        for (int i = 0; i < MANY; i++) {
+            for (int n = 0; n < 3; n++)
+                CHECK_ANSWER(&f, &peers[i], 200, "abc");
+            peer_close(&peers[i]);
+        }
+        UNTIL(&f, mh_server_connections(f.srv) == 0);
+        CHECK(f.srv->conn_pool.kept > 0 && f.srv->req_pool.kept > 0);
+        CHECK(f.srv->bufs.small.kept > 0 && f.srv->bufs.large.kept > 0);
+        CHECK(f.srv->out.chunks.kept > 0 && f.srv->out.segs.kept > 0);
+        CHECK(mem.blocks > before);
+        mh_server_trim(f.srv);
+        CHECK_INT(mem.blocks, before);
+        mh_server_trim(f.srv); /* nothing is left to give back */
+        CHECK_INT(mem.blocks, before);
+    }
+    fix_close(&f);
+    CHECK_INT(mem.blocks, 0);
+}
+
+static unsigned returned; /* lent pieces */
+
+static void trim_on_return(void *user) {
+    mh_server_trim(user);
+    returned++;
+}
+
+static void lend_between_trims(fix *f, mh_req *req) {
+    mh_server_trim(f->srv);
+    lend(req, trim_on_return, f->srv);
+    mh_server_trim(f->srv);
+}
+
+static void trim_at_the_end(fix *f, mh_req *req, int why) {
+    (void)req;
+    (void)why;
+    mh_server_trim(f->srv);
+}
+
+static void trimming_in_a_callback_leaves_what_is_in_use(void) {
+    fix f;
+    peer p;
+    failing mem;
+    begin(&f, &mem);
+    f.on_request = lend_between_trims;
+    f.on_finish = trim_at_the_end;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    peer_send(&f, &p, GET GET GET);
+    for (int i = 0; i < 3; i++)
+        CHECK_ANSWER(&f, &p, 200, "abc");
+    peer_close(&p);
+    UNTIL(&f, mh_server_connections(f.srv) == 0);
+    CHECK_INT(returned, 3);
+    fix_close(&f);
+    CHECK_INT(mem.blocks, 0);
+}
+
 int main(void) {
     RUN(making_loop_server_and_listeners_fails_cleanly);
     RUN(continue_is_sent_once_there_is_memory);
     RUN(an_idle_connection_holds_at_most_512_bytes);
     RUN(a_client_that_pipelines_and_does_not_read_is_bounded);
     RUN(what_a_burst_took_goes_back_but_for_the_pools);
+    RUN(trimming_gives_back_all_that_connections_left_behind);
+    RUN(trimming_in_a_callback_leaves_what_is_in_use);
     return check_end();
 }
