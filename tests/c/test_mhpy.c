@@ -189,10 +189,12 @@ static int listen_at(host *h) {
     return listen(h->listener, 64);
 }
 
-/* Runs the script with the k-th allocation failing. Returns whether there was one. */
+/* Runs the script with the k-th allocation failing. Returns whether there was one. When it is over,
+ * the hub counts the blocks that it had before. */
 static bool run(size_t k, story *s) {
     host h = {0};
     mhpy_options options;
+    mhpy_counts before = {0}, after = {0};
     CHECK_INT(listen_at(&h), 0);
     blocks = 0;
     counting = true;
@@ -201,6 +203,7 @@ static bool run(size_t k, story *s) {
     if (rc == MH_OK) rc = mhpy_listen(h.hub, h.listener, 0);
     counting = false;
     CHECK_INT(rc, MH_OK);
+    CHECK_INT(mhpy_count(h.hub, &before), MH_OK);
     countdown = k;
     play(&h, s);
     bool reached = countdown == 0;
@@ -210,6 +213,11 @@ static bool run(size_t k, story *s) {
     for (int i = 0; i < PARTS; i++)
         if (again.cut[i]) CHECK_FAIL_("client %d was cut off afterwards", i);
     counting = true;
+    CHECK_INT(mhpy_trim(h.hub), MH_OK);
+    CHECK_INT(mhpy_count(h.hub, &after), MH_OK);
+    CHECK_INT(after.blocks, before.blocks);
+    CHECK_INT(after.connections, 0);
+    CHECK_INT(after.requests, 0);
     mhpy_free(h.hub);
     counting = false;
     CHECK_INT(blocks, 0);

@@ -12,6 +12,7 @@ import pytest
 from greenlet import getcurrent, greenlet
 from meinheld._limits import Limits
 from meinheld._loop import EXPIRED, MAX_SPARES, Event, Loop, Parking
+from meinheld._native import ffi, lib
 
 
 class NoRequests:
@@ -381,6 +382,38 @@ def test_a_spare_is_taken_before_a_new_greenlet_is_made() -> None:
     loop = run(parks)
     assert len(seen) == 1
     assert not loop._spares
+
+
+# ---- counts
+
+
+def test_the_c_half_counts_the_timers_of_those_who_are_parked() -> None:
+    counts = ffi.new("mhpy_counts *")
+    timers: list[int] = []
+
+    def count(loop: Loop) -> None:
+        assert lib.mhpy_count(loop.hub, counts) == lib.MH_OK
+        timers.append(counts.timers)
+
+    def parks(loop: Loop) -> None:
+        count(loop)
+        parking = Parking(loop)
+        loop.post(lambda: count(loop))
+        loop.post(parking.resume)
+        parking.park(100)
+        count(loop)
+        loop.stop()
+
+    run(parks)
+    assert timers == [0, 1, 0]
+    assert counts.blocks > 0
+    assert (counts.connections, counts.requests) == (0, 0)
+
+
+def test_after_the_end_there_is_nothing_to_count_or_trim() -> None:
+    loop = run(lambda loop: loop.stop())
+    assert lib.mhpy_count(loop.hub, ffi.new("mhpy_counts *")) == lib.MH_ECLOSED
+    assert lib.mhpy_trim(loop.hub) == lib.MH_ECLOSED
 
 
 # ---- the end of a run

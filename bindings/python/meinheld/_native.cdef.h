@@ -98,6 +98,13 @@ typedef struct mhpy_batch {
     int pieces;
 } mhpy_batch;
 
+typedef struct mhpy_counts {
+    size_t blocks;
+    uint32_t connections;
+    uint32_t requests;
+    uint32_t timers;
+} mhpy_counts;
+
 void mhpy_options_init(mhpy_options *options);
 int mhpy_new(mhpy **out, const mhpy_options *options);
 void mhpy_free(mhpy *hub);
@@ -113,6 +120,8 @@ int mhpy_watch(mhpy *hub, int fd, unsigned int events);
 int mhpy_unwatch(mhpy *hub, int fd);
 int64_t mhpy_timer(mhpy *hub, uint64_t ms);
 int mhpy_cancel(mhpy *hub, int64_t timer);
+int mhpy_count(mhpy *hub, mhpy_counts *counts);
+int mhpy_trim(mhpy *hub);
 
 int mhpy_keep(mhpy *hub, int64_t name);
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);

@@ -13,9 +13,24 @@ typedef struct timer {
 
 enum { TABLES = sizeof(((mhpy *)0)->seen) / sizeof(mhpy__seen) };
 
+/* The C library's allocator, counted. No lock: other threads wake the loop, but never post. */
+static void *allocate(void *p, size_t n, void *user) {
+    mhpy *hub = user;
+    if (n == 0) {
+        hub->blocks -= p != NULL;
+        free(p);
+        return NULL;
+    }
+    void *block = realloc(p, n);
+    if (block && !p) hub->blocks++;
+    return block;
+}
+
 static int configure(mhpy *hub, const mhpy_options *options) {
     mh_loop_config loop_config;
     mh_loop_config_init(&loop_config);
+    loop_config.alloc = allocate;
+    loop_config.alloc_user = hub;
     loop_config.initial_fds = options->initial_fds;
     loop_config.sigpipe_ignored = options->sigpipe_ignored;
     int rc = mh_loop_new(&hub->loop, &loop_config);
@@ -200,5 +215,22 @@ int mhpy_cancel(mhpy *hub, int64_t name) {
     timer *t = slot->thing;
     mh_loop_cancel(hub->loop, t->id);
     timer_free(t);
+    return MH_OK;
+}
+
+int mhpy_count(mhpy *hub, mhpy_counts *counts) {
+    if (!hub) return MH_ECLOSED;
+    *counts = (mhpy_counts){
+        .blocks = hub->blocks,
+        .connections = mh_server_connections(hub->srv),
+        .requests = mhpy__name_count(&hub->requests),
+        .timers = mhpy__name_count(&hub->timers),
+    };
+    return MH_OK;
+}
+
+int mhpy_trim(mhpy *hub) {
+    if (!hub) return MH_ECLOSED;
+    mh_server_trim(hub->srv);
     return MH_OK;
 }

@@ -83,6 +83,14 @@ typedef struct mhpy_batch {
     int pieces;          /* how many */
 } mhpy_batch;
 
+/* What is alive, for those who look for leaks. */
+typedef struct mhpy_counts {
+    size_t blocks;        /* of the library's memory, what it keeps for reuse included */
+    uint32_t connections; /* open */
+    uint32_t requests;    /* not finished */
+    uint32_t timers;      /* neither run nor cancelled */
+} mhpy_counts;
+
 /* Sets every option to its default. */
 void mhpy_options_init(mhpy_options *options);
 /* Makes a hub; options is copied. Errors: MH_ENOMEM, MH_EINVAL, MH_ESYS (errno of the caller
@@ -114,6 +122,10 @@ int mhpy_unwatch(mhpy *hub, int fd);
 int64_t mhpy_timer(mhpy *hub, uint64_t ms);
 /* Errors: MH_ENOENT: it has run (its event may still be on its way) or was cancelled. */
 int mhpy_cancel(mhpy *hub, int64_t timer);
+/* Counts. Sizes are not counted: what malloc rounds them to differs from one time to the next. */
+int mhpy_count(mhpy *hub, mhpy_counts *counts);
+/* mh_server_trim: after it, equal loads leave equal counts of blocks. */
+int mhpy_trim(mhpy *hub);
 
 /* Asks for this request's MHPY_FINISH. Errors: MH_ECLOSED: it has finished; no event will come. */
 int mhpy_keep(mhpy *hub, int64_t name);
@@ -193,6 +205,8 @@ int64_t mhpy__name_at(const mhpy__names *names, uint32_t at);
 /* The slot of a name, NULL if it is stale. Valid until the next mhpy__name_new. */
 mhpy__slot *mhpy__name_find(mhpy__names *names, int64_t name);
 void mhpy__name_free(mhpy__names *names, mhpy__slot *slot);
+/* How many there are. Looks at every slot. */
+uint32_t mhpy__name_count(const mhpy__names *names);
 
 /* seen.c: byte strings seen lately, each with a number that Python knows it by. */
 enum { MHPY__SEEN = 256, MHPY__SEEN_CELLS = 512, MHPY__SEEN_ONCE = 1024 };
@@ -243,6 +257,7 @@ typedef struct mhpy__peers {
 struct mhpy {
     mh_loop *loop;
     mh_server *srv;
+    size_t blocks; /* alive in the loop's memory */
     mhpy__events ev;
     mhpy__names requests; /* of mh_req */
     mhpy__names timers;   /* of mhpy__timer */

@@ -47,3 +47,10 @@ void mhpy__name_free(mhpy__names *names, mhpy__slot *slot) {
     slot->next = names->free;
     names->free = (uint32_t)(slot - names->slots);
 }
+
+uint32_t mhpy__name_count(const mhpy__names *names) {
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < names->n; at++)
+        count += names->slots[at].thing != NULL;
+    return count;
+}
