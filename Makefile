@@ -2,13 +2,14 @@
 # PyPI, build directories in .build. All of it can be removed at any time (make clean).
 #
 # variables: CC, PYTHON (the interpreter to make .venv with), WERROR=true (a warning is an error, as in CI);
-# for make fuzz: FUZZ_SECONDS (60, for each target), TARGET=parser (that one alone)
+# for make fuzz: FUZZ_SECONDS (60, for each target), TARGET=parser (that one alone); for make soak: SOAK_SECONDS (600)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-pythons coverage fuzz bench lint format clean
+.PHONY: help build serve test test-sanitize test-pythons coverage fuzz soak bench lint format clean
 
 WERROR ?= false
+SOAK_SECONDS ?= 600
 export PYTHON WERROR
 # Where meson finds ninja: the one in .venv need not be on the PATH.
 export NINJA := $(CURDIR)/.venv/bin/ninja
@@ -51,6 +52,11 @@ fuzz: ## run the fuzz targets, a minute each (tests/fuzz/README.md)
 	@tools/setup.sh build
 	@tools/fuzz.sh $(TARGET)
 
+soak: build ## ten minutes of mixed traffic that must leave nothing behind (docs/soak.md)
+	@tools/setup.sh test
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python:$(CURDIR)/tests/py:$(CURDIR)/tests/soak \
+	.venv/bin/python tests/soak/soak.py --seconds $(SOAK_SECONDS)
+
 bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py
 
@@ -60,7 +66,7 @@ lint: ## clang-format, ruff and mypy, changing nothing
 	@.venv/bin/ruff check --quiet $(PY_DIRS)
 	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
 	@.venv/bin/mypy
-	@.venv/bin/mypy --python-version 3.10 tests/py
+	@.venv/bin/mypy --python-version 3.10 tests/py tests/soak
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 
 format: ## lay out all files as lint wants them

@@ -288,6 +288,14 @@ class Client:
             self._eof = True
         return self._take(len(self._input))
 
+    def at_end(self) -> bool:
+        """Waits for more input; True if none comes, since the server has closed or reset."""
+        try:
+            return not self._input and not self._fill(time.monotonic() + self.timeout)
+        except ConnectionResetError:
+            self._eof = True
+            return True
+
     def expect_close(self) -> None:
         """The server closes now, in order, and has nothing more to say."""
         rest = self.read_to_end()
