@@ -15,6 +15,7 @@ export PYTHON WERROR
 export NINJA := $(CURDIR)/.venv/bin/ninja
 
 DEV := .build/dev
+FRAMER := tests/diff/libframer.so
 C_FILES = $(shell find libmeinheld bindings tests examples benchmarks -name '*.[ch]' ! -name '*.cdef.h')
 PY_DIRS := bindings tests examples benchmarks tools
 
@@ -30,9 +31,11 @@ serve: build ## build, then serve the README's hello world on 127.0.0.1:8000
 	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python exec .venv/bin/python examples/hello.py
 
 test: build ## build and run all tests, C and Python
-	@tools/setup.sh test
+	@tools/setup.sh test diff
+	@$(NINJA) --quiet -C $(DEV) $(FRAMER)
 	@status=0; \
-	.venv/bin/meson test -C $(DEV) --no-suite python --print-errorlogs || status=1; \
+	.venv/bin/meson test -C $(DEV) --no-suite python --no-suite diff --print-errorlogs || status=1; \
+	MEINHELD_FRAMER=$(CURDIR)/$(DEV)/$(FRAMER) .venv/bin/python -m pytest --numprocesses 2 tests/diff || status=1; \
 	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 || status=1; \
 	exit $$status
 
@@ -61,12 +64,13 @@ bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py
 
 lint: ## clang-format, ruff and mypy, changing nothing
-	@tools/setup.sh build test lint
+	@tools/setup.sh build test diff lint
 	@.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	@.venv/bin/ruff check --quiet $(PY_DIRS)
 	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
 	@.venv/bin/mypy
 	@.venv/bin/mypy --python-version 3.10 tests/py tests/soak
+	@.venv/bin/mypy --python-version 3.10 tests/diff
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 
 format: ## lay out all files as lint wants them
@@ -76,5 +80,5 @@ format: ## lay out all files as lint wants them
 	@.venv/bin/ruff format --quiet $(PY_DIRS)
 
 clean: ## remove .venv, .build and caches
-	rm -rf .build .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .build .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
