@@ -9,7 +9,7 @@ directory=.build/coverage
 CC=gcc tools/configure.sh "$directory" -Dpython=disabled -Dexamples=false --buildtype=debug -Db_coverage=true \
     -Dwerror="${WERROR:-false}"
 find "$directory" -name '*.gcda' -delete # of earlier runs
-.venv/bin/meson test -C "$directory" --print-errorlogs --suite c
+.venv/bin/meson test -C "$directory" --print-errorlogs --suite c --suite fuzz
 mkdir -p "$directory/html"
 .venv/bin/gcovr --root . --object-directory "$directory" --filter libmeinheld/src/ --merge-mode-functions=separate \
     --exclude-noncode-lines --txt --txt-metric line --html-details "$directory/html/index.html" --fail-under-line 95

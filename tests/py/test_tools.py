@@ -46,9 +46,10 @@ def test_curl_uploads_a_file_by_length_and_in_chunks(serve: Serve, tmp_path: Pat
         assert back.read_bytes() == upload.read_bytes()
 
 
-def apache_bench(server: Server, *options: str) -> dict[str, str]:
+def apache_bench(serve: Serve, *options: str) -> dict[str, str]:
     """ab's report by its labels, 10,000 requests of 100 clients."""
-    argv = [tool("ab"), "-q", "-c", "100", "-n", "10000", *options, server.url + "/"]
+    ab = tool("ab")
+    argv = [ab, "-q", "-c", "100", "-n", "10000", *options, serve("apps.hello:app").url + "/"]
     return dict(re.findall(r"^([A-Z][\w /-]+):\s+(\S+)", run(*argv), re.MULTILINE))
 
 
@@ -61,11 +62,11 @@ def check_bench(report: dict[str, str]) -> None:
 
 
 def test_apache_bench_gets_ten_thousand_right_answers(serve: Serve) -> None:
-    check_bench(apache_bench(serve("apps.hello:app")))
+    check_bench(apache_bench(serve))
 
 
 def test_apache_bench_gets_ten_thousand_right_answers_over_kept_connections(serve: Serve) -> None:
-    report = apache_bench(serve("apps.hello:app"), "-k")
+    report = apache_bench(serve, "-k")
     check_bench(report)
     assert report["Keep-Alive requests"] == "10000"
 
@@ -96,10 +97,11 @@ end
 def test_wrk_gets_nothing_but_right_answers_over_kept_connections(
     serve: Serve, tmp_path: Path
 ) -> None:
+    wrk = tool("wrk")
     script = tmp_path / "check.lua"
     script.write_text(CHECK_ANSWERS)
     server = serve("apps.hello:app")
-    output = run(tool("wrk"), "-t1", "-c50", "-d2s", "-s", str(script), server.url + "/")
+    output = run(wrk, "-t1", "-c50", "-d2s", "-s", str(script), server.url + "/")
     assert "Socket errors" not in output, output
     assert "Non-2xx" not in output, output
     match = re.search(r"wrong answers: (\d+), right answers: (\d+)", output)

@@ -214,7 +214,7 @@ def deliveries(case: Case) -> Iterator[tuple[str, Parts]]:
     step = 1 if short else STEP
     yield (
         f"in parts of {step}",
-        [[data[i : i + step] for i in range(0, len(data), step)] for data in inputs],
+        [[data[i : i + step] for i in range(0, len(data) or 1, step)] for data in inputs],
     )
     for index, one in enumerate(case.inputs):
         data = inputs[index]
