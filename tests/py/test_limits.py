@@ -239,6 +239,31 @@ def test_an_idle_connection_is_closed_silently_when_its_time_is_over(serve: Serv
         client.expect_close()
 
 
+# ---- for too long (the lingering close)
+
+
+@pytest.mark.parametrize(
+    ("limits", "more"),
+    [
+        ({"linger_timeout": 0.2}, b""),
+        ({"linger_timeout": 60, "linger_time": 0.3}, b"x"),
+        ({"linger_timeout": 60, "linger_max": 1000}, b"x" * 1001),
+    ],
+)
+def test_a_refused_client_that_stays_is_drained_within_the_limits_that_were_set(
+    serve: Serve, limits: dict[str, float], more: bytes
+) -> None:
+    running = serve("apps.hello:app", limits=limits)
+    with running.connect() as other, running.connect() as client:
+        assert other.get().status == client.get().status == 200
+        fds = len(running.open_fds())
+        client.send(b"NONSENSE\n")
+        assert client.read_response().status == 400
+        client.send(more)
+        wait_until(lambda: len(running.open_fds()) == fds - 1, "closed the connection")
+        assert other.get().status == 200
+
+
 # ---- too many (rows 30, 33)
 
 
