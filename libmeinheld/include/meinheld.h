@@ -51,8 +51,7 @@ extern "C" {
 
 enum {
     MH_OK = 0,
-    MH_FULL =
-        1, /* accepted, and the output queue is at its high-water mark: wait for on_writable */
+    MH_FULL = 1,        /* accepted, and output is at high water: wait for on_writable */
     MH_EAGAIN = -1001,  /* nothing now; the matching callback will tell when there is */
     MH_EOS = -1002,     /* the request body has been read to its end */
     MH_EINVAL = -1003,  /* an argument is out of its range or malformed */
@@ -219,8 +218,9 @@ MH_API void mh_handlers_init(mh_handlers *h);
  * body_timeout or write_timeout.
  *
  * 0 is out of range but for max_body, keepalive_timeout, min_rate (and then rate_window too),
- * rate_grace, linger_max and low_water. max_request_line and max_head are from 16 to 2^28,
- * linger_max is up to 2^28, max_fields to 65535, max_body to 2^63-1, low_water to high_water. */
+ * rate_grace, linger_max, unread_max and low_water. max_request_line and max_head are from 16 to
+ * 2^28, linger_max and unread_max up to 2^28, max_fields to 65535, max_body to 2^63-1, low_water to
+ * high_water. */
 typedef struct mh_config {
     size_t size;               /* sizeof(mh_config), set by mh_config_init */
     uint32_t max_connections;  /* accepting pauses at this many; 100000 */

@@ -104,6 +104,9 @@ static void a_server_of_a_wrong_limit_is_not_made(void) {
         {FIELD(linger_max), 0, MH_OK},
         {FIELD(linger_max), 1 << 28, MH_OK},
         {FIELD(linger_max), (1 << 28) + 1, MH_EINVAL},
+        {FIELD(unread_max), 0, MH_OK},
+        {FIELD(unread_max), 1 << 28, MH_OK},
+        {FIELD(unread_max), (1 << 28) + 1, MH_EINVAL},
         {FIELD(high_water), 0, MH_EINVAL},
         {FIELD(high_water), 16383, MH_EINVAL}, /* less than low_water */
         {FIELD(high_water), 16384, MH_OK},
