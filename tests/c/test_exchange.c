@@ -57,7 +57,7 @@ static void open_host(fix *f) {
     if (fix_open(f) < 0) abort();
 }
 
-/* ---- bodies and interim answers --------------------------------------------------------------- */
+/* ---- bodies and interim answers -------------------------------------------------------------- */
 
 static void a_body_that_ends_early_is_an_error_never_an_end(void) {
     static const char *const framings[] = {"Content-Length: 10\r\n\r\nabc",

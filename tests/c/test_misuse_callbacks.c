@@ -320,19 +320,13 @@ static void finish_cb(fix *f, mh_req *req, int why) {
     if (req == s->other) s->other = NULL;
 }
 
-static void hello_cb(fix *f, mh_req *req) {
-    (void)f;
-    CHECK_INT(say(req, "hello"), MH_OK);
-}
-
 static void at_finish(scene *s) {
-    s->f.on_request = hello_cb;
+    s->f.on_request = say_hello;
     s->at_finish = true;
 }
 
 static void first_hello_cb(fix *f, mh_req *req) {
-    if (f->begun == 2) hello_cb(f, req); /* b's was the first */
-    (void)req;
+    if (f->begun == 2) say_hello(f, req); /* b's was the first */
 }
 
 /* on_finish of the first of two; the second is the subject. */
@@ -341,14 +335,15 @@ static void at_finish_before(scene *s) {
     s->at_finish = true;
 }
 
-static void on_timer(mh_loop *loop, void *user) {
+/* Of a timer, and of a post. */
+static void here_on_loop(mh_loop *loop, void *user) {
     (void)loop;
     here(user);
 }
 
-static void by_timer(scene *s) { mh_loop_timer(s->f.loop, 0, on_timer, s, NULL); }
+static void by_timer(scene *s) { mh_loop_timer(s->f.loop, 0, here_on_loop, s, NULL); }
 
-static void by_post(scene *s) { mh_loop_post(s->f.loop, on_timer, s); }
+static void by_post(scene *s) { mh_loop_post(s->f.loop, here_on_loop, s); }
 
 static void on_ready(mh_loop *loop, int fd, unsigned events, void *user) {
     scene *s = user;
@@ -501,7 +496,7 @@ static void serve_a_third(scene *s) {
     int fd = unix_connect(f->path);
     if (fd < 0) return;
     peer_open_(&c, fd);
-    s->on_request = hello_cb;
+    s->on_request = say_hello;
     f->on_writable = f->on_readable = f->on_hangup = NULL;
     peer_send(f, &c, GET);
     CHECK_ANSWER(f, &c, 200, "hello");

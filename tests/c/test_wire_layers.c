@@ -63,7 +63,7 @@ static void begin(reader *r, const char *p, const mh__head *head, const mh__fram
     r->pos += head->size;
     r->search = (mh__search){0};
     r->keep_alive = framing->keep_alive;
-    r->is_head = head->method.n == 4 && memcmp(p + head->method.off, "HEAD", 4) == 0;
+    r->is_head = wire_same(p + head->method.off, head->method.n, "HEAD");
     r->report.n = 0;
     report(r, p, head->method);
     report(r, p, head->target);

@@ -111,15 +111,17 @@ static inline unsigned wire_hex(const wire_file *f, char c) {
     return (unsigned)(at - digits);
 }
 
+/* What follows a backslash, and the byte that it stands for. */
+static const char wire_escapes[] = "rnt\\", wire_escaped[] = "\r\n\t\\";
+
 /* Adds the bytes that text, with its escapes, stands for. */
 static inline void wire_unescape(const wire_file *f, wire_bytes *b, const char *text) {
-    static const char names[] = "rnt\\", bytes[] = "\r\n\t\\";
     for (; *text; text++) {
         char byte = *text;
         if (byte == '\\') {
-            const char *name = *++text ? strchr(names, *text) : NULL;
+            const char *name = *++text ? strchr(wire_escapes, *text) : NULL;
             if (name) {
-                byte = bytes[name - names];
+                byte = wire_escaped[name - wire_escapes];
             } else if (*text == 'x') {
                 unsigned high = wire_hex(f, text[1]), low = wire_hex(f, text[2]);
                 byte = (char)(high << 4 | low);
@@ -139,13 +141,9 @@ static inline const char *wire_quote(const char *p, size_t n) {
     static unsigned calls;
     char *text = texts[calls++ % 2], *at = text;
     for (const char *end = p + n; p < end && at - text < 2000; p++) {
-        const char *name = *p ? strchr("\r\n\t\\", *p) : NULL;
-        if (name)
-            at += sprintf(at, "\\%c",
-                          *p == '\r'   ? 'r'
-                          : *p == '\n' ? 'n'
-                          : *p == '\t' ? 't'
-                                       : '\\');
+        const char *byte = *p ? strchr(wire_escaped, *p) : NULL;
+        if (byte)
+            at += sprintf(at, "\\%c", wire_escapes[byte - wire_escaped]);
         else
             at += sprintf(at, *p < ' ' || *p > '~' ? "\\x%02x" : "%c", (unsigned char)*p);
     }

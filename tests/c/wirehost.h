@@ -193,8 +193,7 @@ static inline void wirehost_go_on(fix *f, mh_req *req) {
 static inline void wirehost_request(fix *f, mh_req *req) {
     wirehost *host = f->user;
     mh_str method = mh_req_method(req), query = mh_req_query(req);
-    if (host->n < WIREHOST_METHODS)
-        host->to_head[host->n++] = method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
+    if (host->n < WIREHOST_METHODS) host->to_head[host->n++] = wirehost_is(method, "HEAD");
     mh_req_set_user(req, calloc(1, sizeof(wirehost_body)));
     if (!mh_req_user(req)) abort();
     if (req_is(req, "/answer") && wirehost_says(query, "unread"))

@@ -288,7 +288,7 @@ static void on_request(mh_req *req, void *user) {
     (void)user;
     w.begun++;
     FUZZ_CHECK(!c->upgraded);
-    if (c->begun < HEARD) c->heads[c->begun] = method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
+    if (c->begun < HEARD) c->heads[c->begun] = wire_same(method.p, method.n, "HEAD");
     c->begun++;
     w.called = true;
     act(req, fuzz_byte(&w.deeds));
