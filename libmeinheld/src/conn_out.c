@@ -96,7 +96,7 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
         req->full = false;
         if (srv->on.on_writable) srv->on.on_writable(req, srv->on.user);
     }
-    if (c->doomed) return; /* by another */
+    if (c->doomed) return; /* by on_finish or on_writable */
     if (c->state == MH__CONN_FLUSH && !c->last && !mh__conn_is_full(c))
         mh__loop_run_task(loop, &c->run);
     /* A callback has written more: it leaves in a coming step, and nothing ends before that. */

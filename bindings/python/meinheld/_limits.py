@@ -79,5 +79,5 @@ def _check(name: str, value: object) -> None:
         kind = "a number of seconds" if time else "an int"
         raise TypeError(f"{name} must be {kind}, not {value!r}")
     least, most = limit.metadata["least"], limit.metadata["most"]
-    if not least <= value <= most:  # also what is no number at all
+    if not least <= value <= most:  # NaN is not, either
         raise ValueError(f"{name} must be from {least} to {most}, not {value!r}")
