@@ -283,6 +283,27 @@ static void the_ends_of_many_requests_are_told_without_memory(void) {
     clock_go();
 }
 
+/* Room for an event is kept for each. */
+static void a_watch_that_takes_anothers_place_is_counted_once(void) {
+    int fds[2];
+    mhpy *hub;
+    mhpy_options options;
+    mhpy_options_init(&options);
+    REQUIRE(pipe2(fds, O_CLOEXEC) == 0);
+    REQUIRE(mhpy_new(&hub, &options) == MH_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(mhpy_watch(hub, fds[0], MH_READ), MH_OK);
+        CHECK_INT(hub->watches, 1);
+    }
+    CHECK_INT(mhpy_watch(hub, fds[0], 8), MH_EINVAL);
+    CHECK_INT(hub->watches, 0);
+    CHECK_INT(mhpy_unwatch(hub, fds[0]), MH_ENOENT);
+    CHECK_INT(hub->watches, 0);
+    mhpy_free(hub);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void making_a_hub_fails_cleanly(void) {
     mhpy_options options;
     mhpy_options_init(&options);
@@ -305,6 +326,7 @@ static void making_a_hub_fails_cleanly(void) {
 int main(void) {
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
     RUN(the_ends_of_many_requests_are_told_without_memory);
+    RUN(a_watch_that_takes_anothers_place_is_counted_once);
     RUN(making_a_hub_fails_cleanly);
     return check_end();
 }

@@ -160,18 +160,19 @@ static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
     mhpy__event(&hub->ev, MHPY_WATCH, fd, events, 0);
 }
 
-int mhpy_watch(mhpy *hub, int fd, unsigned int events) {
-    if (!hub) return MH_ECLOSED;
-    if (!mhpy__reserve(hub, 0, 0)) return MH_ENOMEM;
-    int rc = mh_loop_watch(hub->loop, fd, events, on_watch, hub);
-    if (rc == MH_OK) hub->watches++; /* one that takes another's place counts for two: no harm */
-    return rc;
-}
-
 int mhpy_unwatch(mhpy *hub, int fd) {
     if (!hub) return MH_ECLOSED;
     int rc = mh_loop_unwatch(hub->loop, fd);
     if (rc == MH_OK) hub->watches--;
+    return rc;
+}
+
+int mhpy_watch(mhpy *hub, int fd, unsigned int events) {
+    if (!hub) return MH_ECLOSED;
+    if (!mhpy__reserve(hub, 0, 0)) return MH_ENOMEM;
+    mhpy_unwatch(hub, fd); /* so that one that takes another's place is counted once */
+    int rc = mh_loop_watch(hub->loop, fd, events, on_watch, hub);
+    if (rc == MH_OK) hub->watches++;
     return rc;
 }
 

@@ -115,7 +115,8 @@ void mhpy_forget(mhpy *hub);
 int mhpy_wakeup(mhpy *hub);
 /* mh_server_drain; MHPY_DRAINED follows. Errors: MH_ESTATE (draining already). */
 int mhpy_drain(mhpy *hub, uint32_t timeout_ms);
-/* mh_loop_watch and mh_loop_unwatch; MHPY_WATCH follows each time the fd is ready. */
+/* mh_loop_watch and mh_loop_unwatch; MHPY_WATCH follows each time the fd is ready. A second
+ * watch of an fd replaces the first, which may be gone after an error, too. */
 int mhpy_watch(mhpy *hub, int fd, unsigned int events);
 int mhpy_unwatch(mhpy *hub, int fd);
 /* A timer: its name (>= 0), which MHPY_TIMER will carry. Errors: MH_ENOMEM. */
