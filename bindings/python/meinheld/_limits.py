@@ -1,7 +1,7 @@
 """The limits of a server: what a client may ask of it, how long it may take, how much it may hold.
 
-They are those of mh_config in meinheld.h, by the same names; rows 30 to 34 of docs/http.md say what
-goes beyond them. Times are seconds here and milliseconds there."""
+They are those of mh_config in meinheld.h that clients meet, by the same names; rows 30 to 34 of
+docs/http.md say what goes beyond them. Times are seconds here and milliseconds there."""
 
 from __future__ import annotations
 
