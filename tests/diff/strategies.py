@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -228,7 +227,6 @@ FRAMING_LINES = [
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
 _DELIMITER = re.compile(rb"[\r\n:;, \t=/]")
-Edit = Callable[[bytes], bytes]
 
 
 @st.composite
