@@ -173,84 +173,87 @@ static void lines_and_data_end_in_crlf_only(void) {
     CHECK_EXAMPLES(cases);
 }
 
+static const char *const good_extensions[] = {
+    ";a",
+    ";a=b",
+    ";a;b=c;d",
+    ";a=\"b\"",
+    ";a=\"\"",
+    ";a=\"b;c=d\\\"\\\\\"",
+    ";a=\"\t \xe9\"",
+    ";a=\"\\\xe9\\\t\"",
+    " ;a",
+    "\t;\ta",
+    " ; a = b",
+    ";a \t;b",
+    ";a= \"b\" ;c",
+    ";a\t=\tb ;c",
+    ";!#$%&'*+-.^_`|~0=9",
+};
+
+static const char *const bad_extensions[] = {
+    ";",
+    ";;",
+    ";a;",
+    "; ",
+    ";=b",
+    ";a=",
+    ";a= ",
+    ";a==b",
+    ";a=b=c",
+    ";a b",
+    ";a=b c",
+    ";a=\"b",
+    ";a=\"b\"c",
+    ";a=\"b\"\"c\"",
+    ";a=\"\\",
+    ";a=b\"c\"",
+    ";\"a\"",
+    ";a=\"\x01\"",
+    ";a=\"\\\x01\"",
+    ";a=\"\x7f\"",
+    ";a=\"\\\x7f\"",
+    ";a=\"b\nc\"",
+    ";a=\"b\rc\"",
+    ";a\xe9",
+    ";a=\xe9",
+    ";a,b",
+    ";a=b,c",
+    ";a(b)",
+    ";a/b",
+    ";a:b",
+    " ",
+    "\t",
+    " a",
+    ";a ",
+    ";a=b ",
+    ";a=\"b\" ",
+    ";a=b\t",
+    "\v;a",
+    ";\x01",
+    ";a\x01",
+    ";a=\x01",
+    "=a",
+    " =a",
+};
+
 static void extensions_follow_their_grammar(void) {
-    static const char *const good[] = {
-        ";a",
-        ";a=b",
-        ";a;b=c;d",
-        ";a=\"b\"",
-        ";a=\"\"",
-        ";a=\"b;c=d\\\"\\\\\"",
-        ";a=\"\t \xe9\"",
-        ";a=\"\\\xe9\\\t\"",
-        " ;a",
-        "\t;\ta",
-        " ; a = b",
-        ";a \t;b",
-        ";a= \"b\" ;c",
-        ";a\t=\tb ;c",
-        ";!#$%&'*+-.^_`|~0=9",
-    };
-    static const char *const bad[] = {
-        ";",
-        ";;",
-        ";a;",
-        "; ",
-        ";=b",
-        ";a=",
-        ";a= ",
-        ";a==b",
-        ";a=b=c",
-        ";a b",
-        ";a=b c",
-        ";a=\"b",
-        ";a=\"b\"c",
-        ";a=\"b\"\"c\"",
-        ";a=\"\\",
-        ";a=b\"c\"",
-        ";\"a\"",
-        ";a=\"\x01\"",
-        ";a=\"\\\x01\"",
-        ";a=\"\x7f\"",
-        ";a=\"\\\x7f\"",
-        ";a=\"b\nc\"",
-        ";a=\"b\rc\"",
-        ";a\xe9",
-        ";a=\xe9",
-        ";a,b",
-        ";a=b,c",
-        ";a(b)",
-        ";a/b",
-        ";a:b",
-        " ",
-        "\t",
-        " a",
-        ";a ",
-        ";a=b ",
-        ";a=\"b\" ",
-        ";a=b\t",
-        "\v;a",
-        ";\x01",
-        ";a\x01",
-        ";a=\x01",
-        "=a",
-        " =a",
-    };
     char text[128];
 
-    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
-        int n = snprintf(text, sizeof(text), "5%s\r\nhello\r\n0%s\r\n\r\n", good[i], good[i]);
+    for (size_t i = 0; i < sizeof(good_extensions) / sizeof(*good_extensions); i++) {
+        int n = snprintf(text, sizeof(text), "5%s\r\nhello\r\n0%s\r\n\r\n", good_extensions[i],
+                         good_extensions[i]);
         outcome got = decode(text, (size_t)n, &usual);
         if (got.result != MH__CHUNKED_END || !wire_same(got.data, got.n, "hello"))
-            CHECK_FAIL_("\"%s\": %d", good[i], got.result);
+            CHECK_FAIL_("\"%s\": %d", good_extensions[i], got.result);
     }
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        int n = snprintf(text, sizeof(text), "5%s\r\nhello\r\n0\r\n\r\n", bad[i]);
+    for (size_t i = 0; i < sizeof(bad_extensions) / sizeof(*bad_extensions); i++) {
+        int n = snprintf(text, sizeof(text), "5%s\r\nhello\r\n0\r\n\r\n", bad_extensions[i]);
         if (decode(text, (size_t)n, &usual).result != MH__CHUNKED_BAD)
-            CHECK_FAIL_("\"%s\"", bad[i]);
-        n = snprintf(text, sizeof(text), "0%s\r\n\r\n", bad[i]);
+            CHECK_FAIL_("\"%s\"", bad_extensions[i]);
+        n = snprintf(text, sizeof(text), "0%s\r\n\r\n", bad_extensions[i]);
         if (decode(text, (size_t)n, &usual).result != MH__CHUNKED_BAD)
-            CHECK_FAIL_("\"%s\"", bad[i]);
+            CHECK_FAIL_("\"%s\"", bad_extensions[i]);
     }
 }
 
@@ -295,46 +298,46 @@ static void trailers_are_fields_and_are_dropped(void) {
     CHECK_EXAMPLES(cases);
 }
 
-static void trailers_that_frame_route_or_authenticate_are_refused(void) {
-    static const char *const forbidden[] = {
-        "Content-Length",
-        "Transfer-Encoding",
-        "Host",
-        "Trailer",
-        "TE",
-        "Connection",
-        "Upgrade",
-        "Keep-Alive",
-        "Proxy-Connection",
-        "Authorization",
-        "Proxy-Authorization",
-        "Proxy-Authenticate",
-        "WWW-Authenticate",
-        "Authentication-Info",
-        "Proxy-Authentication-Info",
-        "Cookie",
-        "Set-Cookie",
-        "Expect",
-        "Max-Forwards",
-        "Cache-Control",
-        "Pragma",
-        "Range",
-        "If-Range",
-        "If-Match",
-        "If-None-Match",
-        "If-Modified-Since",
-        "If-Unmodified-Since",
-        "Content-Encoding",
-        "Content-Type",
-        "Content-Range",
-        "Forwarded",
-        "Via",
-        "X-Real-IP",
-        "X-Forwarded-For",
-        "X-Forwarded-",
-        "X-Forwarded-Something-That-Is-Rather-Long",
-    };
+static const char *const forbidden[] = {
+    "Content-Length",
+    "Transfer-Encoding",
+    "Host",
+    "Trailer",
+    "TE",
+    "Connection",
+    "Upgrade",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Authorization",
+    "Proxy-Authorization",
+    "Proxy-Authenticate",
+    "WWW-Authenticate",
+    "Authentication-Info",
+    "Proxy-Authentication-Info",
+    "Cookie",
+    "Set-Cookie",
+    "Expect",
+    "Max-Forwards",
+    "Cache-Control",
+    "Pragma",
+    "Range",
+    "If-Range",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "Content-Encoding",
+    "Content-Type",
+    "Content-Range",
+    "Forwarded",
+    "Via",
+    "X-Real-IP",
+    "X-Forwarded-For",
+    "X-Forwarded-",
+    "X-Forwarded-Something-That-Is-Rather-Long",
+};
 
+static void trailers_that_frame_route_or_authenticate_are_refused(void) {
     for (size_t i = 0; i < sizeof(forbidden) / sizeof(*forbidden); i++) {
         char text[160], name[64];
         size_t n = strlen(forbidden[i]);

@@ -70,65 +70,66 @@ static void a_loop_of_a_wrong_config_is_not_made(void) {
 #define FIELD(name) #name, offsetof(mh_config, name)
 
 /* Of each limit what is just allowed and what is just not. */
+static const struct {
+    const char *name;
+    size_t offset;
+    uint32_t value;
+    int result;
+} limits[] = {
+    {FIELD(max_connections), 0, MH_EINVAL},
+    {FIELD(max_connections), 1, MH_OK},
+    {FIELD(max_connections), UINT32_MAX, MH_OK},
+    {FIELD(max_request_line), 15, MH_EINVAL},
+    {FIELD(max_request_line), 16, MH_OK},
+    {FIELD(max_request_line), 1 << 28, MH_OK},
+    {FIELD(max_request_line), (1 << 28) + 1, MH_EINVAL},
+    {FIELD(max_head), 15, MH_EINVAL},
+    {FIELD(max_head), 16, MH_OK},
+    {FIELD(max_head), 1 << 28, MH_OK},
+    {FIELD(max_head), (1 << 28) + 1, MH_EINVAL},
+    {FIELD(max_fields), 0, MH_EINVAL},
+    {FIELD(max_fields), 1, MH_OK},
+    {FIELD(max_fields), 65535, MH_OK},
+    {FIELD(max_fields), 65536, MH_EINVAL},
+    {FIELD(head_timeout), 0, MH_EINVAL},
+    {FIELD(body_timeout), 0, MH_EINVAL},
+    {FIELD(write_timeout), 0, MH_EINVAL},
+    {FIELD(keepalive_timeout), 0, MH_OK},
+    {FIELD(min_rate), 0, MH_OK},
+    {FIELD(rate_window), 0, MH_EINVAL},
+    {FIELD(rate_grace), 0, MH_OK},
+    {FIELD(linger_timeout), 0, MH_EINVAL},
+    {FIELD(linger_time), 0, MH_EINVAL},
+    {FIELD(linger_max), 0, MH_OK},
+    {FIELD(linger_max), 1 << 28, MH_OK},
+    {FIELD(linger_max), (1 << 28) + 1, MH_EINVAL},
+    {FIELD(unread_max), 0, MH_OK},
+    {FIELD(unread_max), 1 << 28, MH_OK},
+    {FIELD(unread_max), (1 << 28) + 1, MH_EINVAL},
+    {FIELD(high_water), 0, MH_EINVAL},
+    {FIELD(high_water), 16383, MH_EINVAL}, /* less than low_water */
+    {FIELD(high_water), 16384, MH_OK},
+    {FIELD(low_water), 0, MH_OK},
+    {FIELD(low_water), 65537, MH_EINVAL},
+    {FIELD(step_read), 0, MH_EINVAL},
+    {FIELD(step_write), 0, MH_EINVAL},
+    {FIELD(step_requests), 0, MH_EINVAL},
+    {FIELD(accept_batch), 0, MH_EINVAL},
+    {FIELD(accept_pause), 0, MH_EINVAL},
+};
+
 static void a_server_of_a_wrong_limit_is_not_made(void) {
-    static const struct {
-        const char *name;
-        size_t offset;
-        uint32_t value;
-        int result;
-    } rows[] = {
-        {FIELD(max_connections), 0, MH_EINVAL},
-        {FIELD(max_connections), 1, MH_OK},
-        {FIELD(max_connections), UINT32_MAX, MH_OK},
-        {FIELD(max_request_line), 15, MH_EINVAL},
-        {FIELD(max_request_line), 16, MH_OK},
-        {FIELD(max_request_line), 1 << 28, MH_OK},
-        {FIELD(max_request_line), (1 << 28) + 1, MH_EINVAL},
-        {FIELD(max_head), 15, MH_EINVAL},
-        {FIELD(max_head), 16, MH_OK},
-        {FIELD(max_head), 1 << 28, MH_OK},
-        {FIELD(max_head), (1 << 28) + 1, MH_EINVAL},
-        {FIELD(max_fields), 0, MH_EINVAL},
-        {FIELD(max_fields), 1, MH_OK},
-        {FIELD(max_fields), 65535, MH_OK},
-        {FIELD(max_fields), 65536, MH_EINVAL},
-        {FIELD(head_timeout), 0, MH_EINVAL},
-        {FIELD(body_timeout), 0, MH_EINVAL},
-        {FIELD(write_timeout), 0, MH_EINVAL},
-        {FIELD(keepalive_timeout), 0, MH_OK},
-        {FIELD(min_rate), 0, MH_OK},
-        {FIELD(rate_window), 0, MH_EINVAL},
-        {FIELD(rate_grace), 0, MH_OK},
-        {FIELD(linger_timeout), 0, MH_EINVAL},
-        {FIELD(linger_time), 0, MH_EINVAL},
-        {FIELD(linger_max), 0, MH_OK},
-        {FIELD(linger_max), 1 << 28, MH_OK},
-        {FIELD(linger_max), (1 << 28) + 1, MH_EINVAL},
-        {FIELD(unread_max), 0, MH_OK},
-        {FIELD(unread_max), 1 << 28, MH_OK},
-        {FIELD(unread_max), (1 << 28) + 1, MH_EINVAL},
-        {FIELD(high_water), 0, MH_EINVAL},
-        {FIELD(high_water), 16383, MH_EINVAL}, /* less than low_water */
-        {FIELD(high_water), 16384, MH_OK},
-        {FIELD(low_water), 0, MH_OK},
-        {FIELD(low_water), 65537, MH_EINVAL},
-        {FIELD(step_read), 0, MH_EINVAL},
-        {FIELD(step_write), 0, MH_EINVAL},
-        {FIELD(step_requests), 0, MH_EINVAL},
-        {FIELD(accept_batch), 0, MH_EINVAL},
-        {FIELD(accept_pause), 0, MH_EINVAL},
-    };
     counted c;
     open_counted(&c);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         mh_config_init(&c.f.cfg);
-        memcpy((char *)&c.f.cfg + rows[i].offset, &rows[i].value, sizeof rows[i].value);
-        if (rows[i].result == MH_OK)
+        memcpy((char *)&c.f.cfg + limits[i].offset, &limits[i].value, sizeof limits[i].value);
+        if (limits[i].result == MH_OK)
             CHECK_INT(fix_server(&c.f), MH_OK);
         else
-            REFUSED(&c, fix_server(&c.f), rows[i].result);
-        if (!c.f.srv != (rows[i].result < 0))
-            CHECK_FAIL_("%s %u", rows[i].name, (unsigned)rows[i].value);
+            REFUSED(&c, fix_server(&c.f), limits[i].result);
+        if (!c.f.srv != (limits[i].result < 0))
+            CHECK_FAIL_("%s %u", limits[i].name, (unsigned)limits[i].value);
     }
     close_counted(&c);
 }
