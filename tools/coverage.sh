@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures which lines of libmeinheld/src the C tests run: a table by file, every line that none of them runs, and a page
-# in .build/coverage/html. Ends with an error below 95 % of the lines. docs/coverage.md says why the rest is not run.
+# in .build/coverage/html. Ends with an error below 95 % of the lines. docs/testing.md says why the rest is not run.
 set -eu
 cd "$(dirname "$0")/.."
 
