@@ -90,16 +90,23 @@ static void leave_unread(mh__conn *c, uint32_t events) {
     mh__loop_run_task(c->srv->loop, &c->run);
 }
 
+/* The bound on pipelined input: one buffer. */
+static bool buffer_is_full(const mh__conn *c) {
+    return mh__input_n(&c->in) > 0 && mh__input_room(&c->in) == 0;
+}
+
 static void on_input(mh__conn *c, uint32_t events) {
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
     case MH__CONN_HEAD:
-        mh__conn_fill(c);
+        /* Only a part of a head needs a larger buffer; requests that step_requests held up don't.
+         */
+        if (!buffer_is_full(c) || !mh__task_queued(&c->run)) mh__conn_fill(c);
         break;
     case MH__CONN_HOST:
-        if (mh__input_n(&c->in) > 0 && mh__input_room(&c->in) == 0) {
-            leave_unread(c, events); /* the bound on pipelined input: one buffer */
+        if (buffer_is_full(c)) {
+            leave_unread(c, events);
         } else {
             mh__conn_fill(c);
         }

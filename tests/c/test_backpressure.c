@@ -450,6 +450,52 @@ static void answers_to_a_client_that_does_not_read_are_bounded(void) {
     fix_close(&f);
 }
 
+/* The largest block asked for since the server was opened. */
+static void *watched_alloc(void *p, size_t n, void *user) {
+    size_t *largest = user;
+    if (n > *largest) *largest = n;
+    if (n > 0) return realloc(p, n);
+    free(p);
+    return NULL;
+}
+
+static void say_4_kib(fix *f, mh_req *req) {
+    static const char body[4096];
+    (void)f;
+    CHECK_INT(mh_res_simple(req, 200, text("OK"), NULL, 0, (mh_str){body, sizeof body}), MH_OK);
+}
+
+/* Answers that wait for the client keep their requests' buffer, so that it can't be used anew. */
+static void pipelined_requests_are_read_by_one_buffer_at_a_time(void) {
+    size_t largest = 0;
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.loop_cfg.alloc = watched_alloc;
+    f.loop_cfg.alloc_user = &largest;
+    f.on_request = say_4_kib;
+    f.cfg.step_requests = 1;
+    f.cfg.high_water = 1u << 30;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    static char all[1 << 20];
+    size_t unit = strlen(GET("/"));
+    for (size_t n = 0; n + unit < sizeof all; n += unit)
+        memcpy(all + n, GET("/"), unit);
+    largest = 0;
+    size_t sent = 0, end = sizeof all / unit * unit;
+    for (int step = 0; step < 1000; step++) { /* many more than the socket takes answers */
+        ssize_t n = send(p.fd, all + sent % unit, end - sent % unit, MSG_DONTWAIT);
+        if (n > 0) sent += (size_t)n;
+        mh_loop_step(f.loop, 0);
+    }
+    CHECK(f.begun > 500);
+    CHECK(f.finished < f.begun - 100);
+    CHECK(largest < 20000);
+    peer_close(&p);
+    fix_close(&f);
+}
+
 int main(void) {
     RUN(a_host_that_waits_for_on_writable_sends_all);
     RUN(a_slow_reader_gets_all);
@@ -464,5 +510,6 @@ int main(void) {
     RUN(one_large_download_does_not_hold_up_another_connection);
     RUN(pipelined_requests_of_one_connection_take_turns_with_others);
     RUN(answers_to_a_client_that_does_not_read_are_bounded);
+    RUN(pipelined_requests_are_read_by_one_buffer_at_a_time);
     return check_end();
 }
