@@ -403,8 +403,10 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
         mh__conn_close(c, MH_FINISH_TIMEOUT);
         return;
     case MH__CONN_LINGER:
-    case MH__CONN_CLOSED:
+        if (input_waits(c)) return;
         mh__conn_close(c, MH_FINISH_DONE);
+        return;
+    case MH__CONN_CLOSED:
         return;
     }
 }

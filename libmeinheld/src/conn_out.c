@@ -1,6 +1,7 @@
 /* A connection's output: from the queue to the socket, exchanges finished when their last byte has
  * left, and a peer that doesn't take it given up. */
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include "conn.h"
@@ -119,11 +120,22 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
     }
 }
 
+/* Whether the socket takes more, of which epoll will tell or has told: after a long callback a
+ * deadline may come before the flush. */
+static bool room_waits(const mh__conn *c) {
+    struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
+}
+
 void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
     mh__conn *c = MH__CONN_OF(timer, out_timer);
     if (c->doomed) return;             /* its run task closes it */
     if (c->state == MH__CONN_LINGER) { /* drained for long enough */
         mh__conn_close(c, MH_FINISH_DONE);
+        return;
+    }
+    if (room_waits(c)) { /* the peer waits for us */
+        mh__timer_arm(loop, timer, c->srv->cls.write);
         return;
     }
     if (peer_took_some(c) && await_output(c)) { /* the kernel's store is not used up yet */

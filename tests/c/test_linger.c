@@ -74,6 +74,32 @@ static void a_refused_peer_that_closes_is_let_go_at_once(void) {
     finish(&f, &p);
 }
 
+/* A callback has taken longer than the deadline, and a step takes only one event. */
+static void a_refused_peer_whose_bytes_wait_at_the_deadline_is_kept(void) {
+    enum { PEERS = 8 };
+    fix f;
+    peer p[PEERS];
+    begin(&f, p);
+    f.loop_cfg.max_events = 1;
+    REQUIRE(fix_open(&f) == MH_OK);
+    for (int i = 0; i < PEERS; i++) {
+        peer_unix(&p[i], &f);
+        peer_send(&f, &p[i], REFUSED);
+        CHECK_ANSWER(&f, &p[i], 400, "Bad Request\n");
+    }
+    clock_pass_ms(2000);
+    for (int i = 0; i < PEERS; i++) /* without a step */
+        REQUIRE(send(p[i].fd, "more", 4, 0) == 4);
+    for (int i = 0; i < PEERS; i++)
+        UNTIL(&f, peer_taken(&p[i]));
+    CHECK_INT(mh_server_connections(f.srv), PEERS);
+    pass(&f, 2000);
+    check_gone(&f);
+    for (int i = 1; i < PEERS; i++)
+        peer_close(&p[i]);
+    finish(&f, p);
+}
+
 /* ---- ten mebibytes behind a head that is refused --------------------------------------------- */
 
 enum { MUCH = 10 << 20 };
@@ -135,6 +161,7 @@ int main(void) {
     RUN(a_refused_peer_that_goes_on_sending_is_drained_for_thirty_seconds);
     RUN(a_refused_peer_is_drained_of_a_bounded_amount);
     RUN(a_refused_peer_that_closes_is_let_go_at_once);
+    RUN(a_refused_peer_whose_bytes_wait_at_the_deadline_is_kept);
     RUN(a_client_that_sends_10_mib_reads_its_400);
     RUN(a_client_that_sends_10_mib_reads_its_413);
     RUN(a_client_that_sends_a_head_of_10_mib_reads_its_431);

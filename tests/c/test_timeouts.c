@@ -334,6 +334,35 @@ static void answer_much(fix *f, mh_req *req) {
     CHECK_INT(mh_res_end(req), MH_OK);
 }
 
+static void open_tcp(fix *f, peer *p) {
+    if (fix_open(f) < 0) abort();
+    peer_tcp(p, f, 1 << 20); /* with our kernel's 4 MiB at most, less than the response */
+    settle(f);
+}
+
+/* A callback takes longer than the peer has, which reads all there is meanwhile. */
+static void a_slow_callback_is_not_the_readers_fault(void (*open)(fix *f, peer *p)) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.on_request = answer_much;
+    open(&f, &p);
+    peer_send(&f, &p, GET);
+    settle(&f);
+    REQUIRE(f.finished == 0);
+    while (f.finished == 0) {
+        peer_pull(&p);
+        pass(&f, 60000);
+    }
+    CHECK_INT(f.why, MH_FINISH_DONE);
+    finish(&f, &p);
+}
+
+static void a_slow_callback_cuts_no_response(void) {
+    a_slow_callback_is_not_the_readers_fault(open_pair);
+    a_slow_callback_is_not_the_readers_fault(open_tcp);
+}
+
 static void a_connection_is_not_idle_while_its_answer_is_being_read(void) {
     fix f;
     peer p;
@@ -381,12 +410,6 @@ static bool sip_by(void (*open)(fix *f, peer *p), size_t bytes, uint32_t step_wr
 
 static bool sip(size_t bytes, uint32_t step_write, uint32_t min) {
     return sip_by(open_pair, bytes, step_write, min);
-}
-
-static void open_tcp(fix *f, peer *p) {
-    if (fix_open(f) < 0) abort();
-    peer_tcp(p, f, 1 << 20); /* with our kernel's 4 MiB at most, less than the response */
-    settle(f);
 }
 
 /* Our kernel holds megabytes for a reader, and tells of room only when a third of that is free. */
@@ -451,6 +474,7 @@ int main(void) {
     RUN(a_reader_that_takes_nothing_times_out);
     RUN(a_response_is_cut_for_a_slow_reader_and_not_for_a_fast_one);
     RUN(a_fair_reader_may_be_far_behind_the_kernel);
+    RUN(a_slow_callback_cuts_no_response);
     RUN(a_connection_is_not_idle_while_its_answer_is_being_read);
     RUN(a_slow_host_is_not_the_readers_fault);
     return check_end();
