@@ -250,6 +250,14 @@ def test_memory_grows_by_what_arrives_not_by_what_is_declared(serve: Serve) -> N
                 client.close()
 
 
+def test_what_an_app_does_to_its_input_is_not_the_server_s_end(serve: Serve) -> None:
+    server = serve("apps.bodies:app", client_body_buffer_size=10)
+    with server.connect() as client:
+        assert post(client, "/keep-buffer", b"in memory").body == b"kept"
+        assert post(client, "/detach", b"in a file, larger").body == b"in a"
+        assert post(client, "/read", LINES).body == LINES
+
+
 @pytest.mark.parametrize("chunk", [0, 100_000])
 def test_a_full_disk_costs_the_upload_and_not_the_server(serve: Serve, chunk: int) -> None:
     server = serve("apps.full_disk:app", tracebacks=1)

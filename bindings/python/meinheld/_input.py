@@ -109,5 +109,7 @@ class Upload:
         """The request is over, or will never be: gives memory and file back."""
         if self._held > 0:
             self._release()
-        with suppress(OSError):  # it writes what it still holds, and the disk may be full
+        # It writes what it still holds, and the disk may be full; or the application holds its
+        # buffer (BytesIO.getbuffer), or has detached it.
+        with suppress(OSError, BufferError, ValueError):
             self.file.close()

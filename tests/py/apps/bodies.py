@@ -68,6 +68,19 @@ def iterate(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _as_json(start_response, environ["wsgi.input"])
 
 
+_buffers = []
+
+
+def keep_buffer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    _buffers.append(environ["wsgi.input"].getbuffer())
+    return answer(start_response, b"kept")
+
+
+def detach(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    with environ["wsgi.input"].detach() as raw:
+        return answer(start_response, raw.read(4))
+
+
 def ignore(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return answer(start_response, b"not read")
 
@@ -84,6 +97,8 @@ APPS: dict[str, App] = {
     "/readlines-hint": readlines_hint,
     "/iterate": iterate,
     "/ignore": ignore,
+    "/keep-buffer": keep_buffer,
+    "/detach": detach,
 }
 app = by_path(APPS)
 
