@@ -39,14 +39,16 @@ def test_an_app_that_raises_before_anything_is_sent_is_a_500_with_a_traceback(
     assert "errors.py" in server.log
 
 
-def test_an_app_may_take_everything_out_of_environ(serve: Serve) -> None:
-    server = serve(ERRORS, tracebacks=1)
-    with server.connect() as client:
-        assert client.get("/cleared").status == 500
+def test_an_app_may_put_anything_into_environ_or_take_it_out(serve: Serve) -> None:
+    server = serve(ERRORS, tracebacks=2)
+    for target in ("/cleared", "/spoilt"):
+        with server.connect() as client:
+            assert client.get(target).status == 500
     with server.connect() as client:
         assert client.get("/cleared-and-short").body == b"t"
     assert still_well(server)
     server.wait_for_log("after clearing environ")
+    server.wait_for_log("after spoiling environ")
     server.wait_for_log("not as long as its Content-Length says")
 
 

@@ -198,19 +198,32 @@ def test_an_app_that_is_not_callable_is_refused_by_run() -> None:
         server.run(None)  # type: ignore[arg-type]
 
 
-LOGGER = """
-class Logger:
-    def error(self, kind, value, tb):
-        print("logged", kind.__name__, value, tb is not None, flush=True)
-
-server.set_error_logger(Logger())
-
+FAILING_APP = """
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/fail":
         raise ValueError("on purpose")
     start_response("200 OK", [("Content-Length", "2")])
     server.shutdown()
     return [b"ok"]
+"""
+
+LOGGER = f"""{FAILING_APP}
+class Logger:
+    def error(self, kind, value, tb):
+        print("logged", kind.__name__, value, tb is not None, flush=True)
+
+server.set_error_logger(Logger())
+"""
+
+BROKEN_LOGGER = f"""{FAILING_APP}
+import logging
+
+def fail(*arguments):
+    raise KeyError("in the log")
+
+class Logger:
+    error = fail
+
 """
 
 
@@ -222,6 +235,25 @@ def test_an_error_logger_is_told_of_an_app_s_exception_in_place_of_stderr(
         assert client.get("/fail").status == 500
     end_by_request(process, unix_path)
     assert "logged ValueError on purpose True\n" in process.out
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "server.set_error_logger(Logger())",
+        "logging.getLogger('meinheld.error').addFilter(fail)",
+        "logging.getLogger('meinheld.error').addFilter(fail)\nserver.set_error_logger(Logger())",
+    ],
+)
+def test_a_logger_that_raises_is_told_of_on_stderr_and_ends_nothing(
+    program: Callable[[str], Process], unix_path: str, setting: str
+) -> None:
+    process = program(f"{BROKEN_LOGGER}{setting}\nserver.listen({unix_path!r})")
+    for path, status in (("/fail", 500), ("/", 200)):
+        with Client(unix_path) as client:
+            assert client.get(path).status == status
+    assert process.wait() == 0
+    assert "KeyError: 'in the log'" in process.log
 
 
 def test_no_error_logger_at_all_is_silence(

@@ -233,8 +233,8 @@ class Response:
 
     def title(self) -> str:
         """What the log calls its request, whatever the application has done to environ."""
-        method, target = map(self.environ.get, ("REQUEST_METHOD", "RAW_URI"))
-        return f"{method} {target}"
+        texts = map(self.environ.get, ("REQUEST_METHOD", "RAW_URI"))
+        return " ".join(text if type(text) is str else "?" for text in texts)
 
 
 def _complaint(status: object, headers: object) -> Exception | None:

@@ -6,7 +6,9 @@ process, and are taken when a run begins."""
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -251,14 +253,19 @@ def set_error_logger(logger: Any) -> None:
                 logger.error(RuntimeError, RuntimeError(message), None)
             else:
                 logger.error(*exc_info)
-        except Exception:
-            _logger.exception("the error logger failed at: %s", message)
+        except Exception as exc:
+            failed = (type(exc), exc, exc.__traceback__)
+            _log(f"the error logger failed at: {message}", failed)
 
     _settings.log = log
 
 
 def _log(message: str, exc_info: ExcInfo | None) -> None:
-    _logger.error("%s", message, exc_info=exc_info)
+    try:
+        _logger.error("%s", message, exc_info=exc_info)
+    except Exception:  # a filter's, or that of a handler that does not keep its errors to itself
+        with suppress(Exception):  # what writing to stderr may raise
+            traceback.print_exc()
 
 
 def _log_nothing(message: str, exc_info: ExcInfo | None) -> None:

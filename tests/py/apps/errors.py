@@ -164,6 +164,18 @@ def cleared(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     raise ValueError("after clearing environ")
 
 
+class NoText:
+    """What no message can be made of."""
+
+    def __str__(self) -> str:
+        raise ValueError("in __str__")
+
+
+def spoilt(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ["REQUEST_METHOD"] = environ["RAW_URI"] = NoText()
+    raise ValueError("after spoiling environ")
+
+
 def cleared_and_short(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     environ.clear()
     start_response("200 OK", [("Content-Length", "1")])
@@ -172,6 +184,7 @@ def cleared_and_short(environ: Environ, start_response: StartResponse) -> Iterab
 
 APPS: dict[str, App] = {
     "/cleared": cleared,
+    "/spoilt": spoilt,
     "/cleared-and-short": cleared_and_short,
     "/before": before,
     "/after-start": after_start,
