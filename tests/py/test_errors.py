@@ -82,6 +82,16 @@ def test_an_app_that_raises_after_the_head_has_gone_aborts_the_connection(
     server.wait_for_log("ValueError: after")
 
 
+def test_a_piece_for_which_there_is_no_memory_aborts_the_connection(serve: Serve) -> None:
+    server = serve(ERRORS, tracebacks=1)
+    with server.connect() as client:
+        client.send(request("/piece-without-memory"))
+        received = client.read_to_abort()
+    assert b"first" in received and b"\r\n0\r\n" not in received
+    assert still_well(server)
+    server.wait_for_log("MemoryError")
+
+
 def test_a_close_that_raises_is_logged_and_spoils_no_response(serve: Serve) -> None:
     server = serve(ERRORS, tracebacks=1)
     with server.connect() as client:

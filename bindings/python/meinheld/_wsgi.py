@@ -213,9 +213,11 @@ class Gateway:
         return True
 
     def _refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:
-        """Answers for the application. Nothing comes of it if the client has gone."""
+        """Answers for the application. Nothing comes of it if the client has gone; without memory
+        for it, the connection ends."""
         head, body = answer
-        lib.mhpy_answer(self.hub, name, head, len(head), 3, body, len(body), 0)
+        if lib.mhpy_answer(self.hub, name, head, len(head), 3, body, len(body), 0) < 0:
+            lib.mhpy_abort(self.hub, name)
 
     # ---- the application
 
@@ -348,7 +350,8 @@ class Gateway:
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone, and waits while the client has too much
-        unread, or while the others have their turn. Raises NothingMore."""
+        unread, or while the others have their turn. Raises NothingMore, and MemoryError after
+        which nothing more can be sent."""
         code = lib.mhpy_write(self.hub, response.name, data, len(data), now)
         response.share -= len(data) + _PIECE
         if code == lib.MH_FULL:
@@ -360,6 +363,9 @@ class Gateway:
             lib.mhpy_end(self.hub, response.name)
             response.stage = ALL
             raise NothingMore
+        elif code == lib.MH_ENOMEM:
+            lib.mhpy_abort(self.hub, response.name)
+            raise response.refusal(code)
         elif code < 0:
             raise NothingMore
         elif response.share < 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -42,6 +44,21 @@ def second_piece_with_length(environ: Environ, start_response: StartResponse) ->
 def after_write(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", TEXT)(b"first")
     raise ValueError("after write")
+
+
+def piece_without_memory(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """A piece of which no copy can be made."""
+    start_response("200 OK", TEXT)
+    yield b"first"
+    piece = bytes(64 * 1024 * 1024)
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + len(piece) // 4, limits[1]))
+    try:
+        yield piece
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 class BadClose:
@@ -191,6 +208,7 @@ APPS: dict[str, App] = {
     "/first-piece": first_piece,
     "/second-piece": second_piece,
     "/second-piece-with-length": second_piece_with_length,
+    "/piece-without-memory": piece_without_memory,
     "/after-write": after_write,
     "/in-close": in_close,
     "/never-started": never_started,
