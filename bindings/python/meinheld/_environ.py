@@ -201,14 +201,12 @@ def _fill(environ: Environ, plan: Plan, values: list[str]) -> None:
     if plan.plain:
         environ.update(zip(plan.keys, values))  # type: ignore[arg-type]
         return
-    seen = set()
+    lines: dict[str, list[str]] = {}
     for key, value in zip(plan.keys, values):
-        if key is None:
-            continue
-        if key in seen:
-            value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
-        seen.add(key)
-        environ[key] = value
+        if key is not None:
+            lines.setdefault(key, []).append(value)
+    for key, several in lines.items():
+        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(several)
 
 
 def unescape(path: str) -> str:
