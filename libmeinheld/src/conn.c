@@ -73,7 +73,8 @@ void mh__conn_close(mh__conn *c, int why) {
     mh__task_cancel(&c->flush);
     if (c->fd >= 0) {
         mh__loop_del(srv->loop, c->fd);
-        if (c->reset) {
+        /* An option of the socket, which a child shares: it would reset the parent's connection. */
+        if (c->reset && mh__loop_is_ours(srv->loop)) {
             struct linger rst = {.l_onoff = 1, .l_linger = 0};
             setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
         }

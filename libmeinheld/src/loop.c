@@ -380,6 +380,8 @@ mh__mem *mh__loop_mem(mh_loop *loop) { return &loop->mem; }
 
 bool mh__loop_in_step(const mh_loop *loop) { return loop->in_step; }
 
+bool mh__loop_is_ours(const mh_loop *loop) { return mh__loop_mine(loop); }
+
 void mh__loop_begin(mh_loop *loop) { loop->in_step = true; }
 
 void mh__loop_end(mh_loop *loop) {

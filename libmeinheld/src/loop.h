@@ -83,6 +83,8 @@ void mh__loop_answered(mh_loop *loop);
 mh__mem *mh__loop_mem(mh_loop *loop);
 /* Whether callbacks are being run, that is, whether freeing is refused. */
 bool mh__loop_in_step(const mh_loop *loop);
+/* False in a child of the process that made it. */
+bool mh__loop_is_ours(const mh_loop *loop);
 /* Callbacks will run, and have run, outside of a step: what is refused inside one is refused in
  * between. */
 void mh__loop_begin(mh_loop *loop);

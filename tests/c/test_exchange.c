@@ -1,6 +1,7 @@
 /* Exchanges over real sockets, as far as the cases of tests/wire can't say what must hold
  * (test_wire_server.c runs those): the calls of a host and their results, in order and out of it.
  */
+#include "child.h"
 #include "client.h"
 
 /* ---- a host that serves by path -------------------------------------------------------------- */
@@ -283,6 +284,31 @@ static void the_request_is_told_as_it_was_sent(void) {
     fix_close(&f);
 }
 
+static fix *forked;
+
+static void abort_and_free(mh_loop *loop) {
+    CHECK_INT(mh_req_abort(forked->req), MH_OK);
+    mh_loop_free(loop);
+}
+
+static void an_abort_in_a_child_does_not_reset_the_parents_connection(void) {
+    fix f;
+    peer p;
+    fix_init(&f);
+    REQUIRE(fix_open(&f) == MH_OK);
+    forked = &f;
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    UNTIL(&f, f.req);
+    REQUIRE(f.req);
+    CHECK(in_child(f.loop, abort_and_free));
+    say_hello(&f, f.req);
+    CHECK_ANSWER(&f, &p, 200, "hello");
+    CHECK_CLOSED(&f, &p);
+    peer_close(&p);
+    fix_close(&f);
+}
+
 int main(void) {
     RUN(a_body_that_ends_early_is_an_error_never_an_end);
     RUN(an_error_of_the_body_is_told_to_the_host_and_stays);
@@ -293,5 +319,6 @@ int main(void) {
     RUN(a_response_short_of_its_length_aborts_the_connection);
     RUN(a_surplus_is_cut_and_reported_and_its_pieces_given_back);
     RUN(the_request_is_told_as_it_was_sent);
+    RUN(an_abort_in_a_child_does_not_reset_the_parents_connection);
     return check_end();
 }
