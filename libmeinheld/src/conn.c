@@ -108,13 +108,13 @@ void mh__conn_doom(mh__conn *c, int why, bool reset) {
 
 /* All is sent and no request follows. */
 void mh__conn_end(mh__conn *c) {
-    bool linger = !c->eof && (c->linger || mh__input_n(&c->in) > 0);
+    /* Closing with unread input would send RST, with which both kernels throw away what is left of
+     * the answer. */
+    bool linger = !c->eof && (c->linger || mh__input_n(&c->in) > 0 || mh__conn_has_unread(c));
     if (!linger || shutdown(c->fd, SHUT_WR) < 0) {
         mh__conn_close(c, MH_FINISH_DONE);
         return;
     }
-    /* Closing with unread input would send RST, which makes the peer's kernel throw away the
-     * answer. */
     mh__input_clear(&c->srv->bufs, &c->in);
     c->dropped = 0;
     mh__conn_set_state(c, MH__CONN_LINGER);

@@ -139,6 +139,8 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer);
 /* Reads once what the socket has into c->in, for a head to be parsed. May close c: its caller
  * returns. */
 void mh__conn_fill(mh__conn *c);
+/* Whether bytes wait in the socket. */
+bool mh__conn_has_unread(const mh__conn *c);
 /* The response of the open exchange has ended. */
 void mh__conn_answered(mh__conn *c);
 /* The open exchange waits for more of its body. */

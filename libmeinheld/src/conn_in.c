@@ -55,11 +55,15 @@ void mh__conn_fill(mh__conn *c) {
     mh__loop_run_task(srv->loop, &c->run);
 }
 
+bool mh__conn_has_unread(const mh__conn *c) {
+    int n = 0;
+    return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
 /* Whether bytes wait in the socket, of which epoll will tell: a step takes a bounded number of
  * events, so after a long callback a deadline may pass before its connection's turn has come. */
 static bool input_waits(const mh__conn *c) {
-    int n = 0;
-    return (c->events & EPOLLIN) && ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
+    return (c->events & EPOLLIN) && mh__conn_has_unread(c);
 }
 
 /* LINGER: throws away what still comes, as long as it goes on coming (RFC 9112 9.6). out_timer,

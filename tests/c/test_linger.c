@@ -100,6 +100,46 @@ static void a_refused_peer_whose_bytes_wait_at_the_deadline_is_kept(void) {
     finish(&f, p);
 }
 
+static void read_then_say_much(fix *f, mh_req *req) {
+    static char scrap[65536], much[40000];
+    int got;
+    (void)f;
+    while ((got = mh_req_read(req, scrap, sizeof scrap)) > 0) {}
+    if (got == MH_EAGAIN) return;
+    CHECK_INT(got, MH_EOS);
+    CHECK_INT(mh_res_simple(req, 200, text("OK"), NULL, 0, (mh_str){much, sizeof much}), MH_OK);
+}
+
+/* An old habit of clients (RFC 2.2). The host reads to the body's last byte, which lies beyond what
+ * was read with the head. */
+static void an_empty_line_behind_a_last_body_cuts_no_answer(void) {
+    static const char *const heads[] = {
+        "POST / HTTP/1.0\r\nContent-Length: 20000\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20000\r\n\r\n"};
+    for (int i = 0; i < 2; i++) {
+        static char request[20200];
+        fix f;
+        peer p;
+        answer a;
+        memset(request, 'x', sizeof request);
+        size_t head_n = strlen(heads[i]), n = head_n + 20000;
+        memcpy(request, heads[i], head_n);
+        memcpy(request + n, "\r\n", 3);
+        begin(&f, &p);
+        f.on_request = f.on_readable = read_then_say_much;
+        REQUIRE(fix_open(&f) == MH_OK);
+        peer_tcp(&p, &f, 4096); /* so that much of the answer is still to be sent at the close */
+        REQUIRE(send(p.fd, request, n + 2, 0) == (ssize_t)n + 2);
+        UNTIL(&f, f.finished == 1);
+        ANSWER(&f, &p, &a);
+        CHECK_INT(a.n, 40000);
+        CHECK(a.whole);
+        answer_free(&a);
+        CHECK_CLOSED(&f, &p);
+        finish(&f, &p);
+    }
+}
+
 /* ---- ten mebibytes behind a head that is refused --------------------------------------------- */
 
 enum { MUCH = 10 << 20 };
@@ -162,6 +202,7 @@ int main(void) {
     RUN(a_refused_peer_is_drained_of_a_bounded_amount);
     RUN(a_refused_peer_that_closes_is_let_go_at_once);
     RUN(a_refused_peer_whose_bytes_wait_at_the_deadline_is_kept);
+    RUN(an_empty_line_behind_a_last_body_cuts_no_answer);
     RUN(a_client_that_sends_10_mib_reads_its_400);
     RUN(a_client_that_sends_10_mib_reads_its_413);
     RUN(a_client_that_sends_a_head_of_10_mib_reads_its_431);
