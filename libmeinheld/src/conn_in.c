@@ -137,6 +137,11 @@ static void on_input(mh__conn *c, uint32_t events) {
 void mh__conn_on_io(mh_loop *loop, int fd, uint32_t events, void *user) {
     mh__conn *c = user;
     (void)fd;
+    /* Both sides shut: what has come goes first, or closing would still reset the answer. */
+    if (c->state == MH__CONN_LINGER && !(events & EPOLLERR)) {
+        drain_input(c);
+        return;
+    }
     if (events & (EPOLLERR | EPOLLHUP)) { /* can't be masked: would be told for ever */
         mh__conn_close(c, MH_FINISH_PEER_CLOSED);
         return;
