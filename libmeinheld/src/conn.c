@@ -172,7 +172,8 @@ void mh__conn_drain(mh__conn *c) {
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
-        if (mh__task_queued(&c->run)) return; /* a request has come: it is answered with close */
+        /* A request has come, or waits in the socket: it is answered with close. */
+        if (mh__task_queued(&c->run) || mh__conn_has_unread(c)) return;
         mh__conn_end_after_output(c);
         return;
     case MH__CONN_BODY:

@@ -52,6 +52,32 @@ static void a_drain_closes_the_idle_and_waits_for_the_busy(void) {
     fix_close(&f);
 }
 
+/* More than one step reads. */
+static void a_request_that_waits_in_its_socket_at_a_drain_is_answered(void) {
+    enum { PEERS = 8 };
+    fix f;
+    peer p[PEERS];
+    int drained = 0;
+    fix_init(&f);
+    f.loop_cfg.max_events = 1;
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    for (int i = 0; i < PEERS; i++) {
+        peer_unix(&p[i], &f);
+        peer_send(&f, &p[i], GET);
+        CHECK_ANSWER(&f, &p[i], 200, "hello");
+    }
+    for (int i = 0; i < PEERS; i++) /* without a step */
+        REQUIRE(send(p[i].fd, GET, strlen(GET), 0) > 0);
+    CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
+    for (int i = 0; i < PEERS; i++) {
+        CHECK_ANSWER(&f, &p[i], 200, "hello");
+        peer_close(&p[i]); /* as the answer told it to */
+    }
+    UNTIL(&f, drained == 1);
+    fix_close(&f);
+}
+
 static void drain_within(fix *f, mh_req *req) {
     CHECK_INT(mh_server_drain(f->srv, 0, on_drained, &f->n), MH_OK);
     CHECK_INT(mh_server_free(f->srv), MH_ESTATE);
@@ -149,6 +175,7 @@ static void a_drain_closes_what_is_idle_but_for_its_output(void) {
 
 int main(void) {
     RUN(a_drain_closes_the_idle_and_waits_for_the_busy);
+    RUN(a_request_that_waits_in_its_socket_at_a_drain_is_answered);
     RUN(a_drain_inside_a_callback_serves_that_request);
     RUN(a_server_that_is_being_freed_is_not_freed_again);
     RUN(a_drain_ends_the_rest_at_its_time);
