@@ -22,6 +22,8 @@ def still_well(server: Server) -> bool:
     ("target", "text"),
     [
         ("/before", "ValueError: before start_response"),
+        ("/cancelled", "CancelledError: of a task of the application's own"),
+        ("/generator-exit", "GeneratorExit: out of place"),
         ("/after-start", "ValueError: after start_response"),
         ("/first-piece", "ValueError: before the first piece"),
     ],

@@ -39,6 +39,11 @@ def test_the_defaults_are_those_of_the_library() -> None:
     assert config == {name: getattr(options.config, name) for name in config}
 
 
+def test_a_time_that_is_not_0_does_not_become_0() -> None:
+    config = Limits(keepalive_timeout=0.0001, rate_grace=0).as_config()
+    assert (config["keepalive_timeout"], config["rate_grace"]) == (1, 0)
+
+
 def test_a_limit_is_set_by_its_name_and_the_others_stay() -> None:
     program = (
         "from meinheld import server\n"

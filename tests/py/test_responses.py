@@ -142,6 +142,26 @@ def test_a_reader_that_stops_stops_the_app_that_writes(serve: Serve) -> None:
         server.wait_for_log("endless ended")
 
 
+def test_empty_pieces_hold_up_nobody(serve: Serve) -> None:
+    server = serve(RESPONSES)
+    with server.connect() as waiting, server.connect() as other:
+        waiting.send(request("/empty-until-called?a"))
+        assert other.get("/one-piece").body == b"one piece"
+        waiting.expect_nothing_buffered()
+        other.get("/call?a")
+        assert waiting.read_response().body == b"called"
+
+
+def test_empty_pieces_end_when_their_client_has_gone(serve: Serve, unix_path: str) -> None:
+    server = serve(RESPONSES, address=unix_path)
+    with server.connect() as other:
+        with server.connect() as waiting:
+            waiting.send(request("/empty-until-called?a"))
+            assert other.get("/one-piece").body == b"one piece"
+        server.wait_for_log("empty ended")
+        assert other.get("/one-piece").body == b"one piece"
+
+
 # ---- files
 
 

@@ -62,7 +62,8 @@ class Limits:
     def as_config(self) -> dict[str, int]:
         """All of them as mh_config has them."""
         return {
-            name: round(value * 1000) if _FIELDS[name].metadata["time"] else value
+            # 0 has a meaning of its own, so a time that rounds to it is made 1.
+            name: max(round(value * 1000), value > 0) if _FIELDS[name].metadata["time"] else value
             for name, value in asdict(self).items()
         }
 

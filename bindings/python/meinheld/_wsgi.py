@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Optional, Union, cast
 
+from greenlet import GreenletExit
+
 from meinheld._environ import Environ, Place, Plans
 from meinheld._input import NO_INPUT, Memory, Upload
 from meinheld._loop import VERSION, Event, Loop, Parking
@@ -247,14 +249,13 @@ class Gateway:
             self._send_all(response, result)
         except NothingMore:
             pass
-        except Exception:
-            self._fail(response, _exc_info())
-        except BaseException:
-            # KeyboardInterrupt, SystemExit, GreenletExit: the request is lost, and run() hears of
-            # it.
+        except (KeyboardInterrupt, SystemExit, GreenletExit):
+            # The request is lost, and run() hears of it.
             if not response.ended:
                 lib.mhpy_abort(self.hub, response.name)
             raise
+        except BaseException:  # asyncio.CancelledError and its like mean nothing to run()
+            self._fail(response, _exc_info())
 
     def _fail(self, response: Response, exc_info: ExcInfo) -> None:
         """The application failed: 500 if nothing has gone yet, else nothing more can be said."""
@@ -323,10 +324,15 @@ class Gateway:
     def _send_stream(self, response: Response, items: Iterable[bytes]) -> None:
         """Items that are made while they are sent: each leaves before the next is asked for."""
         now = type(items) not in (list, tuple)
+        idle = SHARE
         for item in items:
             if type(item) is not bytes:
                 raise TypeError(f"a response body is made of bytes, not of {type(item).__name__}")
-            if not item:
+            if not item:  # the application has nothing yet (PEP 3333): the others have a turn
+                idle -= _PIECE
+                if idle < 0:
+                    idle = SHARE
+                    self._yield(response)
                 continue
             if response.ended:
                 self._report_length(response)
@@ -347,6 +353,12 @@ class Gateway:
         code = lib.mhpy_end(self.hub, response.name)
         if code == lib.MH_ERANGE:
             self._report_length(response)
+
+    def _yield(self, response: Response) -> None:
+        """Lets the others have their turn. Raises NothingMore if the client leaves meanwhile."""
+        self._loop.pause()
+        if lib.mhpy_keep(self.hub, response.name) < 0:
+            raise NothingMore
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone, and waits while the client has too much

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import sys
@@ -15,6 +16,14 @@ TEXT = [("Content-Type", "text/plain")]
 
 def before(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     raise ValueError("before start_response")
+
+
+def cancelled(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise asyncio.CancelledError("of a task of the application's own")
+
+
+def generator_exit(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise GeneratorExit("out of place")
 
 
 def after_start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -204,6 +213,8 @@ APPS: dict[str, App] = {
     "/spoilt": spoilt,
     "/cleared-and-short": cleared_and_short,
     "/before": before,
+    "/cancelled": cancelled,
+    "/generator-exit": generator_exit,
     "/after-start": after_start,
     "/first-piece": first_piece,
     "/second-piece": second_piece,

@@ -114,6 +114,25 @@ def endless(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
         _log("endless ended")
 
 
+_calls: set[str] = set()
+
+
+def empty_until_called(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Nothing but empty pieces, until /call has been asked for with the same query."""
+    start_response("200 OK", TEXT)
+    try:
+        while environ["QUERY_STRING"] not in _calls:
+            yield b""
+        yield b"called"
+    finally:
+        _log("empty ended")
+
+
+def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    _calls.add(environ["QUERY_STRING"])
+    return answer(start_response, b"")
+
+
 def how_many(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return answer(start_response, str(produced).encode())
 
@@ -249,6 +268,8 @@ APPS: dict[str, App] = {
     "/large": large,
     "/large-generated": large_generated,
     "/endless": endless,
+    "/empty-until-called": empty_until_called,
+    "/call": call,
     "/how-many": how_many,
     "/no-content": no_content,
     "/no-content-with-body": no_content_with_body,
