@@ -376,11 +376,12 @@ ssize_t sendfile(int fd, int file, off_t *offset, size_t n) {
     return got;
 }
 
+/* libc's header says that poll only writes to fds, which then looks unset here; and gcc and clang
+ * each complain of what only the other knows. */
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpragmas" /* gcc's and clang's words for what they don't know */
+#pragma GCC diagnostic ignored "-Wpragmas"
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* libc's header says that it only writes \
-                                                        */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 /* Of one descriptor, without waiting. */
 int poll(struct pollfd *fds, nfds_t n, int timeout) {
     kernel_client *c = n == 1 ? client_of(fds->fd) : NULL;
