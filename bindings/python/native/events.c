@@ -23,7 +23,8 @@ void mhpy__events_clear(mhpy__events *ev) {
     *ev = (mhpy__events){0};
 }
 
-bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text) {
+/* Room for n more events and text more bytes. */
+static bool reserve(mhpy__events *ev, size_t n, size_t text) {
     size_t ints = ev->n + n * MHPY_EVENT_INTS, bytes = ev->text_n + text;
     /* A step's events are bounded by its connections and the library's budgets; an int holds
      * their number. */
@@ -31,6 +32,13 @@ bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text) {
     if (ints > ev->cap && !mhpy__grow((void **)&ev->ints, &ev->cap, ints, sizeof *ev->ints))
         return false;
     return bytes <= ev->text_cap || mhpy__grow((void **)&ev->text, &ev->text_cap, bytes, 1);
+}
+
+bool mhpy__reserve(mhpy *hub, size_t more, size_t text) {
+    /* Slots that are free now count as well, for they will be used again. */
+    size_t requests = (size_t)hub->requests.n + 1, timers = (size_t)hub->timers.n + 1;
+    size_t coming = 3 * requests + timers + hub->watches + 1 + 1;
+    return reserve(&hub->ev, more + coming, text);
 }
 
 void mhpy__event_put(mhpy__events *ev, int64_t kind, int64_t a, int64_t b, int64_t c) {
@@ -43,7 +51,7 @@ void mhpy__event_put(mhpy__events *ev, int64_t kind, int64_t a, int64_t b, int64
 }
 
 void mhpy__event(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c) {
-    if (mhpy__events_reserve(ev, 1, 0)) {
+    if (reserve(ev, 1, 0)) {
         mhpy__event_put(ev, kind, a, b, c);
     } else {
         ev->lost = true;

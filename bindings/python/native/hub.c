@@ -48,13 +48,6 @@ void mhpy_options_init(mhpy_options *options) {
     mh_config_init(&options->config);
 }
 
-bool mhpy__reserve(mhpy *hub, size_t more, size_t text) {
-    /* Slots that are free now count as well, for they will be used again. */
-    size_t requests = (size_t)hub->requests.n + 1, timers = (size_t)hub->timers.n + 1;
-    size_t coming = 3 * requests + timers + hub->watches + 1 + 1;
-    return mhpy__events_reserve(&hub->ev, more + coming, text);
-}
-
 int mhpy_new(mhpy **out, const mhpy_options *options) {
     *out = NULL;
     mhpy *hub = calloc(1, sizeof *hub);

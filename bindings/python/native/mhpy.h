@@ -177,8 +177,6 @@ typedef struct mhpy__events {
 } mhpy__events;
 
 void mhpy__events_clear(mhpy__events *ev);
-/* Room for n more events and text more bytes. */
-bool mhpy__events_reserve(mhpy__events *ev, size_t n, size_t text);
 /* Appends one for which there is room. */
 void mhpy__event_put(mhpy__events *ev, int64_t kind, int64_t a, int64_t b, int64_t c);
 /* Appends one, or remembers that it is lost. */
@@ -275,9 +273,10 @@ struct mhpy {
     int woken; /* by mhpy_wakeup since the last step; atomic */
 };
 
-/* hub.c: room for `more` events now, and for all that can come without being asked for: of each
- * request READABLE, WRITABLE and FINISH, of each timer and watch its own, the drain's. To be called
- * before one more of these is made, so that memory is only missed where it can be said. */
+/* events.c: room for `more` events and text more bytes now, and for all events that can come
+ * without being asked for: of each request READABLE, WRITABLE and FINISH, of each timer and watch
+ * its own, the drain's. To be called before one more of these is made, so that memory is only
+ * missed where it can be said. */
 bool mhpy__reserve(mhpy *hub, size_t more, size_t text);
 
 /* requests.c: the handlers of the server, which turn exchanges into events. */
