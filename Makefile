@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-pythons coverage fuzz soak bench lint format clean
+.PHONY: help build serve test test-sanitize test-aarch64 test-pythons coverage fuzz soak bench lint format clean
 
 WERROR ?= false
 SOAK_SECONDS ?= 600
@@ -20,7 +20,7 @@ C_FILES = $(shell find libmeinheld bindings tests examples benchmarks -name '*.[
 PY_DIRS := bindings tests examples benchmarks tools
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 22
 
 build: ## build the library, the binding and the examples
 	@tools/setup.sh build
@@ -42,6 +42,10 @@ test: build ## build and run all tests, C and Python
 test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 	@tools/setup.sh build
 	@tools/test_sanitize.sh
+
+test-aarch64: ## the C tests that need no kernel, on 64-bit ARM by QEMU
+	@tools/setup.sh build
+	@tools/test_aarch64.sh
 
 test-pythons: ## the Python tests on a wheel, with every CPython from 3.10 to 3.13 and PyPy that is found
 	@tools/setup.sh build

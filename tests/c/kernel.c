@@ -385,7 +385,8 @@ ssize_t sendfile(int fd, int file, off_t *offset, size_t n) {
 /* Of one descriptor, without waiting. */
 int poll(struct pollfd *fds, nfds_t n, int timeout) {
     kernel_client *c = n == 1 ? client_of(fds->fd) : NULL;
-    if (!c) return (int)syscall(SYS_poll, fds, n, timeout);
+    struct timespec ts = {timeout / 1000, timeout % 1000 * 1000000};
+    if (!c) return (int)syscall(SYS_ppoll, fds, n, timeout < 0 ? NULL : &ts, NULL, 0);
     MUST(timeout == 0);
     uint32_t wanted = (uint32_t)fds->events | EPOLLERR | EPOLLHUP;
     fds->revents = (short)(stream_events(c) & wanted);
@@ -537,7 +538,7 @@ static uint32_t ready_events(slot *s) {
 
 /* Never waits. Begins behind the last one that was reported, as epoll's list of the ready does. */
 int epoll_wait(int epfd, struct epoll_event *out, int most, int timeout) {
-    if (!slot_of(epfd)) return (int)syscall(SYS_epoll_wait, epfd, out, most, timeout);
+    if (!slot_of(epfd)) return (int)syscall(SYS_epoll_pwait, epfd, out, most, timeout, NULL, 0);
     int error = fault(CALL_EPOLL_WAIT), n = 0;
     if (error) return fail(error);
     for (unsigned i = 0, at = k.first_ready; i < FDS && n < most; i++) {
