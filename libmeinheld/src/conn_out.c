@@ -69,6 +69,9 @@ static void output_done(mh__conn *c) {
     mh__timer_stop(&c->out_timer);
     mh__rate_pause(&c->out_rate, mh_loop_now(c->srv->loop));
     mh__conn_want(c, 0, EPOLLOUT);
+    /* A callback has answered, or drained the server: the coming flush finishes and ends. LINGER
+     * must see none, since out_timer is then its own. */
+    if (mh__task_queued(&c->flush)) return;
     if (c->state == MH__CONN_FLUSH && c->last && !c->dropping) {
         mh__conn_end(c);
     } else if (c->state == MH__CONN_IDLE) {

@@ -45,6 +45,75 @@ static void a_refused_peer_that_goes_on_sending_is_drained_for_thirty_seconds(vo
     finish(&f, &p);
 }
 
+/* Its connection is drained for thirty seconds in all, whatever the peer sends. */
+static void check_drained_for_thirty_seconds(fix *f, peer *p) {
+    for (int s = 1; s < 30; s++) {
+        pass(f, 1000);
+        peer_send(f, p, "more");
+        settle(f);
+        CHECK_INT(mh_server_connections(f->srv), 1);
+    }
+    pass(f, 1000);
+    check_gone(f);
+}
+
+static void begin_stream(fix *f, mh_req *req) {
+    static char much[20000];
+    (void)f;
+    CHECK_INT(mh_res_head(req, 200, text("OK"), NULL, 0, sizeof much), MH_OK);
+    CHECK_INT(mh_res_write(req, much, sizeof much), MH_FULL);
+}
+
+static void end_stream(fix *f, mh_req *req) {
+    (void)f;
+    CHECK_INT(mh_res_end(req), MH_OK);
+}
+
+/* The callback runs in the very flush that has sent the last byte. */
+static void an_answer_that_ends_in_on_writable_is_lingered_over_for_thirty_seconds(void) {
+    fix f;
+    peer p;
+    answer a;
+    begin(&f, &p);
+    f.cfg.keepalive_timeout = 0;
+    f.cfg.high_water = f.cfg.low_water = 10000;
+    f.on_request = begin_stream;
+    f.on_writable = end_stream;
+    open_pair(&f, &p);
+    peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    ANSWER(&f, &p, &a);
+    CHECK(a.whole);
+    answer_free(&a);
+    settle(&f);
+    CHECK_INT(f.whys[MH_FINISH_DONE], 1);
+    check_drained_for_thirty_seconds(&f, &p);
+    finish(&f, &p);
+}
+
+static void drain_once(fix *f, mh_req *req, int why) {
+    (void)req;
+    (void)why;
+    CHECK_INT(mh_server_drain(f->srv, 0, NULL, NULL), MH_OK);
+    f->on_finish = NULL;
+}
+
+/* As a host does that ends after so many requests. */
+static void a_peer_that_is_drained_in_on_finish_is_lingered_over_for_thirty_seconds(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.cfg.low_water = 0;
+    f.cfg.high_water = 1; /* the answer has to leave before the next request's turn */
+    f.on_request = say_hello;
+    f.on_finish = drain_once;
+    open_pair(&f, &p);
+    peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK_ANSWER(&f, &p, 200, "hello");
+    settle(&f);
+    check_drained_for_thirty_seconds(&f, &p);
+    finish(&f, &p);
+}
+
 static void a_refused_peer_is_drained_of_a_bounded_amount(void) {
     static char zeros[1000];
     fix f;
@@ -206,6 +275,8 @@ static void a_client_that_sends_10_mib_that_nobody_reads_gets_the_answer(void) {
 int main(void) {
     RUN(a_refused_peer_that_falls_silent_is_closed_after_two_seconds);
     RUN(a_refused_peer_that_goes_on_sending_is_drained_for_thirty_seconds);
+    RUN(an_answer_that_ends_in_on_writable_is_lingered_over_for_thirty_seconds);
+    RUN(a_peer_that_is_drained_in_on_finish_is_lingered_over_for_thirty_seconds);
     RUN(a_refused_peer_is_drained_of_a_bounded_amount);
     RUN(a_refused_peer_that_closes_is_let_go_at_once);
     RUN(a_refused_peer_whose_bytes_wait_at_the_deadline_is_kept);
