@@ -66,6 +66,8 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
 
 void mh__conn_close(mh__conn *c, int why) {
     mh_server *srv = c->srv;
+    for (mh_req *req = c->first; req; req = req->next)
+        req->sent = mh_res_sent(req); /* of a closed connection it tells what is kept here */
     mh__conn_set_state(c, MH__CONN_CLOSED);
     c->doomed = true;
     mh__timer_stop(&c->out_timer);
@@ -81,9 +83,6 @@ void mh__conn_close(mh__conn *c, int why) {
         close(c->fd);
         c->fd = -1;
     }
-    /* The counts of what was sent are read before the queue forgets. */
-    for (mh_req *req = c->first; req; req = req->next)
-        req->sent = mh_res_sent(req);
     mh__outq_clear(&srv->out, &c->out);
     while (c->first) {
         mh_req *req = c->first;

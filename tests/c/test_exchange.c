@@ -309,6 +309,37 @@ static void an_abort_in_a_child_does_not_reset_the_parents_connection(void) {
     fix_close(&f);
 }
 
+static void begin_an_answer(fix *f, mh_req *req) {
+    (void)f;
+    CHECK_INT(mh_res_head(req, 200, text("OK"), NULL, 0, 1000), MH_OK);
+    CHECK_INT(mh_res_write(req, "begun", 5), MH_OK);
+}
+
+static void on_finish_tells_what_was_sent_of_an_answer_that_was_cut(void) {
+    static const int whys[] = {MH_FINISH_ABORTED, MH_FINISH_PEER_CLOSED};
+    for (int i = 0; i < 2; i++) {
+        fix f;
+        peer p;
+        fix_init(&f);
+        f.on_request = begin_an_answer;
+        REQUIRE(fix_open(&f) == MH_OK);
+        peer_tcp(&p, &f, 0);
+        peer_send(&f, &p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        UNTIL(&f, peer_pull(&p) && p.n > 5 && memcmp(p.in + p.n - 5, "begun", 5) == 0);
+        REQUIRE(f.req);
+        CHECK_INT(mh_res_sent(f.req), 5);
+        if (whys[i] == MH_FINISH_ABORTED)
+            CHECK_INT(mh_req_abort(f.req), MH_OK);
+        else
+            peer_reset(&p);
+        UNTIL(&f, f.finished == 1);
+        CHECK_INT(f.why, whys[i]);
+        CHECK_INT(f.sent, 5);
+        peer_close(&p);
+        fix_close(&f);
+    }
+}
+
 int main(void) {
     RUN(a_body_that_ends_early_is_an_error_never_an_end);
     RUN(an_error_of_the_body_is_told_to_the_host_and_stays);
@@ -319,6 +350,7 @@ int main(void) {
     RUN(a_response_short_of_its_length_aborts_the_connection);
     RUN(a_surplus_is_cut_and_reported_and_its_pieces_given_back);
     RUN(the_request_is_told_as_it_was_sent);
+    RUN(on_finish_tells_what_was_sent_of_an_answer_that_was_cut);
     RUN(an_abort_in_a_child_does_not_reset_the_parents_connection);
     return check_end();
 }
