@@ -51,7 +51,10 @@ static inline mh_str wirehost_decode(wirehost_answer *a, mh_str s, bool plus) {
     for (size_t i = 0; i < s.n; i++) {
         unsigned byte = (unsigned char)s.p[i];
         if (byte == '+' && plus) byte = ' ';
-        if (byte == '%' && s.n - i > 2 && sscanf(s.p + i + 1, "%2x", &byte) == 1) i += 2;
+        if (byte == '%' && s.n - i > 2) {
+            const char hex[] = {s.p[i + 1], s.p[i + 2], '\0'}; /* s has no end for sscanf to find */
+            if (sscanf(hex, "%2x", &byte) == 1) i += 2;
+        }
         a->at[value.n++] = (char)byte;
     }
     a->at += value.n;
