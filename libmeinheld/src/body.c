@@ -109,8 +109,10 @@ int mh_req_read(mh_req *req, void *buf, size_t cap) {
     int got = read_body(req, buf, cap > INT_MAX ? INT_MAX : cap);
     if (got == MH_EAGAIN) {
         req->waiting = true;
-        mh__conn_await_body(req->conn);
-        if (req->conn->doomed) return MH_ECLOSED;
+        if (!mh__conn_await_body(req->conn)) {
+            mh__conn_doom(req->conn, MH_FINISH_TIMEOUT, true);
+            return MH_ECLOSED;
+        }
     } else if (req->waiting) { /* the host did not wait for on_readable */
         req->waiting = false;
         mh__conn_body_came(req->conn);

@@ -143,8 +143,8 @@ void mh__conn_fill(mh__conn *c);
 bool mh__conn_has_unread(const mh__conn *c);
 /* The response of the open exchange has ended. */
 void mh__conn_answered(mh__conn *c);
-/* The open exchange waits for more of its body. */
-void mh__conn_await_body(mh__conn *c);
+/* More of the body in hand is waited for. False if the peer is too slow. */
+bool mh__conn_await_body(mh__conn *c);
 /* It waits no more. */
 void mh__conn_body_came(mh__conn *c);
 /* Reads body bytes from the socket, at most n and this step's share. Returns their number,

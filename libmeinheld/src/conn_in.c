@@ -152,23 +152,21 @@ void mh__conn_on_io(mh_loop *loop, int fd, uint32_t events, void *user) {
 
 /* ---- the socket, on behalf of body.c --------------------------------------------------------- */
 
-void mh__conn_await_body(mh__conn *c) {
+bool mh__conn_await_body(mh__conn *c) {
     mh_server *srv = c->srv;
     if (c->read_left == 0) { /* this step's share is used up: go on in the next */
         c->readable = true;
         mh__loop_run_task(srv->loop, &c->run);
-        return;
+        return true;
     }
     uint64_t now = mh_loop_now(srv->loop);
     mh__rate_wait(&c->in_rate, &srv->rate, now);
-    if (!mh__rate_pass(&c->in_rate, &srv->rate, now)) {
-        mh__conn_doom(c, MH_FINISH_TIMEOUT, true);
-        return;
-    }
+    if (!mh__rate_pass(&c->in_rate, &srv->rate, now)) return false;
     if (!mh__timer_armed(&c->in_timer)) /* asking again is not the peer's doing */
         mh__timer_arm(srv->loop, &c->in_timer,
                       c->in_rate.judged ? srv->cls.body : srv->cls.body_first);
     mh__conn_want(c, MH__CONN_INPUT, 0);
+    return true;
 }
 
 void mh__conn_body_came(mh__conn *c) {
@@ -273,10 +271,7 @@ static void end_dropping(mh__conn *c, bool complete) {
 /* Drops more of it. True when it is complete, or given up. */
 static bool drop_body(mh__conn *c) {
     int got = mh__req_drop_body(c->dropping);
-    if (got == MH_EAGAIN) {
-        mh__conn_await_body(c);
-        return false;
-    }
+    if (got == MH_EAGAIN && mh__conn_await_body(c)) return false;
     end_dropping(c, got == MH_EOS);
     return true;
 }

@@ -301,6 +301,25 @@ static void an_answered_request_whose_body_never_comes_is_done(void) {
     finish(&f, &p);
 }
 
+/* Below min_rate, which says as little against the answer. */
+static void an_answered_request_whose_body_trickles_is_done(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.on_request = say_hello;
+    open_pair(&f, &p);
+    peer_send(&f, &p, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    CHECK_ANSWER(&f, &p, 200, "hello");
+    for (int s = 1; s <= 16; s++) {
+        pass(&f, 1000);
+        peer_send(&f, &p, "x");
+        settle(&f);
+    }
+    CHECK_INT(f.whys[MH_FINISH_DONE], 1);
+    CHECK_CLOSED(&f, &p);
+    finish(&f, &p);
+}
+
 /* ---- responses ------------------------------------------------------------------------------- */
 
 static void send_much(fix *f, mh_req *req) {
@@ -471,6 +490,7 @@ int main(void) {
     RUN(a_host_that_asks_again_and_again_does_not_prolong_it);
     RUN(a_body_is_cut_below_the_minimum_rate_and_not_above);
     RUN(an_answered_request_whose_body_never_comes_is_done);
+    RUN(an_answered_request_whose_body_trickles_is_done);
     RUN(a_reader_that_takes_nothing_times_out);
     RUN(a_response_is_cut_for_a_slow_reader_and_not_for_a_fast_one);
     RUN(a_fair_reader_may_be_far_behind_the_kernel);
