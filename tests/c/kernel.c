@@ -206,6 +206,7 @@ kernel_client *kernel_connect(void) {
     return NULL;
 }
 
+size_t kernel_waiting(void) { return k.n_backlog; }
 void kernel_send(kernel_client *c, const void *p, size_t n) { append(&c->in, p, n); }
 size_t kernel_unread(const kernel_client *c) { return left(&c->in); }
 void kernel_window(kernel_client *c, size_t n) { c->window = n; }
@@ -256,6 +257,8 @@ unsigned kernel_stop(void) {
 }
 
 void kernel_pass_ms(uint64_t ms) { clock_pass_ms(ms); }
+void kernel_pass_us(uint64_t us) { clock_pass_us(us); }
+uint64_t kernel_now_ns(void) { return clock_ns; }
 
 int kernel_listen(void) { return open_slot(LISTENER); }
 
@@ -520,20 +523,26 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev) {
     return 0;
 }
 
-/* What s has to report now; EVENT and TIMER are watched edge-triggered. */
-static uint32_t ready_events(slot *s) {
+/* What s has to report now. */
+static uint32_t ready_events(const slot *s) {
     uint32_t events = 0;
+    if (s->kind == FREE || !s->watched) return 0;
     if (s->kind == LISTENER && k.n_backlog > 0) events = EPOLLIN;
     if (s->kind == STREAM) events = stream_events(s->client);
-    if (s->kind == TIMER && s->due_ns && s->due_ns <= clock_ns) {
-        s->due_ns = 0;
-        s->fired = true;
-    }
-    if ((s->kind == EVENT || s->kind == TIMER) && s->fired) {
-        s->fired = false;
-        events = EPOLLIN;
-    }
+    if (s->fired || (s->due_ns && s->due_ns <= clock_ns)) events = EPOLLIN;
     return events & (s->events | EPOLLERR | EPOLLHUP);
+}
+
+/* It has been reported: EVENT and TIMER are watched edge-triggered. */
+static void take_edge(slot *s) {
+    s->fired = false;
+    if (s->due_ns <= clock_ns) s->due_ns = 0;
+}
+
+bool kernel_is_ready(void) {
+    for (int i = 0; i < FDS; i++)
+        if (ready_events(&k.slots[i])) return true;
+    return false;
 }
 
 /* Never waits. Begins behind the last one that was reported, as epoll's list of the ready does. */
@@ -543,9 +552,9 @@ int epoll_wait(int epfd, struct epoll_event *out, int most, int timeout) {
     if (error) return fail(error);
     for (unsigned i = 0, at = k.first_ready; i < FDS && n < most; i++) {
         slot *s = &k.slots[(at + i) % FDS];
-        if (s->kind == FREE || !s->watched) continue;
         uint32_t events = ready_events(s);
         if (!events) continue;
+        take_edge(s);
         out[n++] = (struct epoll_event){.events = events, .data = s->data};
         k.first_ready = (at + i + 1) % FDS;
     }

@@ -18,6 +18,11 @@ void kernel_start(void);
 unsigned kernel_stop(void);
 /* Time passes; what is due happens in the next step. */
 void kernel_pass_ms(uint64_t ms);
+void kernel_pass_us(uint64_t us);
+/* Nanoseconds of the monotonic clock. */
+uint64_t kernel_now_ns(void);
+/* Whether epoll_wait would report something: whoever polls epoll's descriptor would be woken. */
+bool kernel_is_ready(void);
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
@@ -28,6 +33,8 @@ typedef struct kernel_client kernel_client;
 
 /* Connects: it waits in the listener's backlog. NULL: too many. Owned by the kernel. */
 kernel_client *kernel_connect(void);
+/* How many wait to be accepted. */
+size_t kernel_waiting(void);
 /* The port that it connects from, by which mh_req_peer knows it. */
 uint16_t kernel_port(const kernel_client *c);
 /* The client sends n bytes, which all fit. */
