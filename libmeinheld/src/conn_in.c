@@ -126,10 +126,8 @@ static void on_input(mh__conn *c, uint32_t events) {
             leave_unread(c, events);
         }
         break;
-    case MH__CONN_LINGER:
-        drain_input(c);
-        break;
-    case MH__CONN_CLOSED:
+    case MH__CONN_LINGER: /* dealt with before: mh__conn_on_io */
+    case MH__CONN_CLOSED: /* watched no more */
         break;
     }
 }
