@@ -124,6 +124,23 @@ def test_a_slow_reader_gets_all_of_it_and_holds_up_nobody(serve: Serve, target: 
         assert response.body == MEBIBYTE * 10
 
 
+def test_bodies_that_wait_for_their_clients_are_kept_as_they_are(
+    serve: Serve, unix_path: str
+) -> None:
+    server = serve(RESPONSES, address=unix_path)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(8)]
+        for number, client in enumerate(clients):
+            # More than the socket takes, in bodies that a collector moves all the same.
+            client.send(request(f"/repeated?{number:08}") * 16)
+        with server.connect() as other:
+            for _ in range(3):
+                assert other.get("/collected").body == b"256"
+        for number, client in enumerate(clients):
+            for _ in range(16):
+                assert client.read_response().body == b"%08d" % number * 8192
+
+
 def test_a_reader_that_stops_stops_the_app_that_writes(serve: Serve) -> None:
     server = serve(RESPONSES)
     with server.connect() as other:

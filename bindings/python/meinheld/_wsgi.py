@@ -17,11 +17,11 @@ from greenlet import GreenletExit
 from meinheld._environ import Environ, Place, Plans
 from meinheld._input import NO_INPUT, Memory, Upload
 from meinheld._loop import VERSION, Event, Loop, Parking
-from meinheld._native import lib
+from meinheld._native import ffi, lib
 from meinheld._response import ALL, NOTHING, SHARE, ExcInfo, Known, NothingMore, Response
 
 if TYPE_CHECKING:
-    from meinheld._native import Hub
+    from meinheld._native import CData, Hub
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
 ErrorLog = Callable[[str, Optional[ExcInfo]], None]
@@ -62,7 +62,7 @@ class Gateway:
         self._memory = Memory()
         self._uploads: dict[int, Upload] = {}
         self._waits: dict[int, Parking] = {}
-        self._lent: dict[int, bytes] = {}
+        self._lent: dict[int, CData] = {}
         self._plans = Plans(
             places,
             {
@@ -297,10 +297,12 @@ class Gateway:
             raise AssertionError("the application returned without having called start_response")
         text, pieces = head
         lend = len(body) >= _BORROW
+        data: bytes | CData = body
         if lend:
-            self._lent[response.name] = body
+            # bytes given to a call stay in place for that call alone: PyPy moves them later.
+            data = self._lent[response.name] = ffi.from_buffer("char[]", body)
         code = lib.mhpy_answer(
-            self.hub, response.name, text, len(text), pieces, body, len(body), lend
+            self.hub, response.name, text, len(text), pieces, data, len(body), lend
         )
         if lend and code < 0 and lib.mhpy_keep(self.hub, response.name) < 0:
             del self._lent[response.name]  # it has finished already: no event will do it

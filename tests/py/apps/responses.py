@@ -6,6 +6,7 @@ only once the test has written there, which the test does when it has the first 
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -92,6 +93,19 @@ def written_gated(environ: Environ, start_response: StartResponse) -> Iterable[b
 
 def large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return answer(start_response, MEBIBYTE * 10)
+
+
+def repeated(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """64 KiB of the query, which no other request has in memory."""
+    query = environ["QUERY_STRING"].encode()
+    return answer(start_response, query * (65536 // len(query)))
+
+
+def collected(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Makes a collector move what it can, and fill the place where it was."""
+    filler = [bytes([number]) * 65536 for number in range(256)]
+    gc.collect()
+    return answer(start_response, b"%d" % len(filler))
 
 
 def large_generated(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
@@ -266,6 +280,8 @@ APPS: dict[str, App] = {
     "/written": written,
     "/written-gated": written_gated,
     "/large": large,
+    "/repeated": repeated,
+    "/collected": collected,
     "/large-generated": large_generated,
     "/endless": endless,
     "/empty-until-called": empty_until_called,
