@@ -127,12 +127,15 @@ def test_a_second_sigterm_does_not_wait_for_what_runs(spawn: Spawn) -> None:
     assert process.out.split()[1:] == ["ended"]
 
 
-def test_a_second_sigint_interrupts_an_app_that_does_not_return(spawn: Spawn) -> None:
+@pytest.mark.parametrize("call", ["hang()", "greenlet.greenlet(hang).switch()"])
+def test_a_second_sigint_interrupts_an_app_that_does_not_return(spawn: Spawn, call: str) -> None:
     program = LISTEN + (
+        "import greenlet\n"
+        "def hang():\n"
+        "    print('hangs', flush=True)\n"
+        "    while True: pass\n"
         "def hangs(environ, start_response):\n"
-        "    if environ['PATH_INFO'] == '/hang':\n"
-        "        print('hangs', flush=True)\n"
-        "        while True: pass\n"
+        f"    if environ['PATH_INFO'] == '/hang': {call}\n"
         "    return app(environ, start_response)\n"
         "signal.signal(signal.SIGINT, lambda *_: None)\n"  # for those that come after the run
         + INTERRUPTED.format("hangs")
@@ -160,6 +163,52 @@ def test_handlers_and_wakeup_fd_are_given_back_and_chained(spawn: Spawn) -> None
         "assert a.recv(10) == bytes([signal.SIGTERM])\n"
         "for n, h in before.items(): assert signal.getsignal(n) is h\n"
         "assert signal.set_wakeup_fd(-1) == b.fileno()\n"
+        "print('well')\n"
+    )
+    process, _ = started(spawn, program)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0, process.log
+    assert process.out.split()[1:] == ["well"]
+
+
+def test_interrupts_at_any_moment_leave_nothing_of_a_run_behind(spawn: Spawn) -> None:
+    program = LISTEN + (
+        "def nothing(number, frame): pass\n"
+        "signal.signal(signal.SIGINT, nothing)\n"
+        "server.run(app)\n"
+        "parent = os.getpid()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    import time\n"
+        "    while os.getppid() == parent:\n"
+        "        os.kill(parent, signal.SIGINT)\n"
+        "        time.sleep(2e-5)\n"
+        "    os._exit(0)\n"
+        "for _ in range(200):\n"
+        "    server.run(app, silent=True)\n"
+        "    assert signal.getsignal(signal.SIGINT) is nothing\n"
+        "    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+        "    assert signal.set_wakeup_fd(-1) == -1\n"
+        "os.kill(child, signal.SIGKILL)\n"
+        "os.waitpid(child, 0)\n"
+        "print('well')\n"
+    )
+    process, _ = started(spawn, program)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0, process.log
+    assert process.out.split()[1:] == ["well"]
+
+
+def test_a_wakeup_fd_that_was_closed_during_the_run_is_not_given_back(spawn: Spawn) -> None:
+    program = LISTEN + (
+        "import socket\n"
+        "a, b = socket.socketpair(); b.setblocking(False)\n"
+        "signal.set_wakeup_fd(b.fileno())\n"
+        "def closes(environ, start_response):\n"
+        "    b.close()\n"
+        "    return app(environ, start_response)\n"
+        "server.run(closes)\n"
+        "assert signal.set_wakeup_fd(-1) == -1\n"
         "print('well')\n"
     )
     process, _ = started(spawn, program)

@@ -4,7 +4,10 @@ An interrupted wait alone loses a signal that comes just before it, or in anothe
 interpreter's C handler writes a byte into a socketpair (signal.set_wakeup_fd), which the loop
 watches: the wait ends, and the interpreter calls the Python handlers. What was there before is
 restored afterwards; until then its wakeup fd gets the bytes too, and its handlers are called first.
-Signals that were ignored stay ignored."""
+Signals that were ignored stay ignored.
+
+Nothing is raised but out of an application: at any other moment it would leave half done what a run
+does at its begin and its end, this restoring among it."""
 
 from __future__ import annotations
 
@@ -17,11 +20,18 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Optional
 
+from greenlet import getcurrent
+
 from meinheld._loop import Loop
+from meinheld._wsgi import Gateway
 
 Handler = Callable[[int, Optional[FrameType]], Any]
 
 _active: list[Signals] = []
+
+# What calls applications, and what a loop greenlet runs at its bottom.
+_SERVE = Gateway._serve.__code__
+_TURN = Loop._turn.__code__
 
 
 class Signals:
@@ -31,6 +41,7 @@ class Signals:
     def __init__(self, loop: Loop) -> None:
         self.interrupted = False  # SIGINT has come
         self._loop = loop
+        self._main = getcurrent()
         self._pair: tuple[socket.socket, socket.socket] | None = None
         self._previous_fd = -1
         self._previous: dict[int, Any] = {}
@@ -77,7 +88,10 @@ class Signals:
         for number, previous in self._previous.items():
             if signal.getsignal(number) in (self._on_interrupt, self._on_terminate):
                 signal.signal(number, previous)
-        current = signal.set_wakeup_fd(self._previous_fd)
+        try:
+            current = signal.set_wakeup_fd(self._previous_fd)
+        except (OSError, ValueError):  # its owner has closed it meanwhile; PyPy's is a ValueError
+            current = signal.set_wakeup_fd(-1)
         if current != self._pair[1].fileno():
             signal.set_wakeup_fd(current)
 
@@ -98,10 +112,21 @@ class Signals:
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._chain(number, frame)
-        if self.interrupted:  # the application holds the loop, and somebody is pressing Ctrl-C
+        if not self.interrupted:
+            self.interrupted = True
+            self._loop.post(_interrupt)
+        elif self._is_served(frame):  # it holds the loop, and somebody is pressing Ctrl-C
             raise KeyboardInterrupt
-        self.interrupted = True
-        self._loop.post(_interrupt)
+
+    def _is_served(self, frame: FrameType | None) -> bool:
+        """Whether an application is what frame runs: it was called to serve, or it is in a greenlet
+        that it has made itself. (Those of the loop are main's children.)"""
+        while frame is not None:
+            if frame.f_code in (_SERVE, _TURN):
+                return frame.f_code is _SERVE
+            frame = frame.f_back
+        current = getcurrent()
+        return self._main not in (current, current.parent)
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         self._chain(number, frame)

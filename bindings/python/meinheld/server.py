@@ -95,9 +95,10 @@ def run(app: Application, silent: bool = False) -> None:
             _listeners.extend(reopen())
         if not _listeners:
             raise RuntimeError("nothing listens: call listen() before run()")
+    listeners = list(_listeners)
     gateway = Gateway(
         app,
-        [listener.place for listener in _listeners],
+        [listener.place for listener in listeners],
         _settings.log,
         _settings.client_body_buffer_size,
     )
@@ -107,18 +108,26 @@ def run(app: Application, silent: bool = False) -> None:
         max_fds=_settings.picoev_max_fd,
     )
     gateway.attach(loop)
-    _running.append(loop)
     signals = Signals(loop)
     try:
-        for listener in _listeners:
-            loop.listen(listener.fileno(), listener.place.wildcard)
         with signals:
-            loop.run()
+            _serve(loop, listeners)
         if signals.interrupted:  # it came while the run was ending
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         if not silent:
             raise
+    finally:
+        loop.close()
+
+
+def _serve(loop: Loop, listeners: list[Listener]) -> None:
+    """A run, but for its signals."""
+    _running.append(loop)
+    try:
+        for listener in listeners:
+            loop.listen(listener.fileno(), listener.place.wildcard)
+        loop.run()
     finally:
         loop.close()
         _running.remove(loop)
