@@ -308,6 +308,11 @@ def test_calls_after_the_end_of_a_run_do_no_harm() -> None:
     loop.close()
 
 
+@pytest.mark.parametrize("timeout", [5e-324, 1e306, 10**400])
+def test_a_drain_takes_any_timeout(timeout: float) -> None:
+    run(lambda loop: loop.drain(timeout))
+
+
 # ---- greenlets
 
 

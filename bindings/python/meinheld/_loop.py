@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenlet import getcurrent, greenlet
 
-from meinheld._limits import Limits
+from meinheld._limits import LONGEST, Limits
 from meinheld._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Loop:
             return
         self._draining = True
         # 0 has a meaning of its own, so what rounds to it is made 1.
-        ms = max(1, min(round(timeout * 1000), 2**32 - 1)) if timeout > 0 else 0
+        ms = max(1, round(min(timeout, LONGEST) * 1000)) if timeout > 0 else 0
         code = lib.mhpy_drain(self.hub, ms)
         if code < 0:
             raise _error(code, lib.mhpy_errno(self.hub), "draining")
