@@ -169,6 +169,9 @@ def test_listen_adopts_a_descriptor_or_several(
         ({"address": ("127.0.0.1", "80")}, TypeError),
         ({"address": ("127.0.0.1", 65536)}, ValueError),
         ({"address": ("127.0.0.1",)}, TypeError),
+        ({"address": ""}, ValueError),
+        ({"address": b""}, ValueError),
+        ({"address": "a\0b"}, ValueError),
         ({"socket_fd": -1}, (OSError, ValueError)),
         ({"socket_fd": []}, ValueError),
         ({"socket_fd": "3"}, TypeError),
@@ -186,6 +189,19 @@ def test_an_address_in_use_is_an_os_error_that_names_it() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
             server.listen(("127.0.0.1", port))
+
+
+def test_a_host_that_is_not_known_is_named() -> None:
+    with pytest.raises(OSError, match=r"256\.0\.0\.1"):
+        server.listen(("256.0.0.1", 0))
+
+
+def test_a_descriptor_that_is_no_socket_is_named_and_left_alone(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(OSError, match=f"descriptor {file.fileno()}"):
+            server.listen(socket_fd=file.fileno())
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_run_without_listen_says_so() -> None:

@@ -87,7 +87,12 @@ def listen(address: Address, backlog: int) -> list[Listener]:
 
 
 def _listen_tcp(host: str, port: int, backlog: int) -> list[Listener]:
-    infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        infos = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"{exc.strerror}: {host!r}") from None
     targets = list(dict.fromkeys((family, target) for family, _, _, _, target in infos))
     listeners: list[Listener] = []
     failure: OSError | None = None
@@ -128,6 +133,10 @@ def _tcp_socket(
 
 
 def _listen_unix(path: str, backlog: int) -> Listener:
+    if not path:
+        raise ValueError("a path is not empty")  # bind would take any abstract name
+    if "\0" in path[1:]:
+        raise ValueError(f"a path has no NUL but as its first character: {path!r}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
@@ -176,9 +185,13 @@ def _adopt(fd: int) -> Listener:
         raise TypeError(f"a descriptor is an int, not {fd!r}")
     if fd < 0:
         raise ValueError(f"a descriptor is not negative: {fd}")
+    copy = -1
     try:
-        sock = socket.socket(fileno=os.dup(fd))
+        copy = os.dup(fd)
+        sock = socket.socket(fileno=copy)
     except OSError as exc:
+        if copy >= 0:  # no socket
+            os.close(copy)
         raise OSError(exc.errno, f"descriptor {fd}: {exc.strerror}") from None
     if not (
         sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
