@@ -67,6 +67,12 @@ def end_by_request(process: Process, address: tuple[str, int] | str) -> None:
     assert process.log == ""
 
 
+def accepts(port: int) -> bool:
+    """Whether something listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_a_setting_has_its_default_and_can_be_set(name: str) -> None:
     default, other = SETTINGS[name]
@@ -202,6 +208,28 @@ def test_a_descriptor_that_is_no_socket_is_named_and_left_alone(tmp_path: Path) 
         with pytest.raises(OSError, match=f"descriptor {file.fileno()}"):
             server.listen(socket_fd=file.fileno())
         assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_run_that_can_not_listen_again_listens_nowhere(program: Callable[[str], Process]) -> None:
+    process = program(
+        'ports = [server.listen(("127.0.0.1", 0)) for _ in range(2)]\n'
+        'client = socket.create_connection(("127.0.0.1", ports[0]))\n'
+        'client.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")\n'
+        "server.run(app)\n"
+        "client.close()\n"
+        'with socket.create_server(("127.0.0.1", ports[1])):\n'
+        "    for _ in range(2):\n"
+        "        try:\n"
+        "            server.run(app)\n"
+        "        except OSError as exc:\n"
+        "            assert str(ports[1]) in str(exc)\n"
+        "        else:\n"
+        '            raise AssertionError("ran")\n'
+        "print(*ports)"
+    )
+    for port in process.out.split()[:2]:
+        wait_until(lambda port=port: accepts(int(port)), "listened again")  # type: ignore[misc]
+    end_by_request(process, ("127.0.0.1", int(port)))
 
 
 def test_run_without_listen_says_so() -> None:

@@ -91,8 +91,7 @@ def run(app: Application, silent: bool = False) -> None:
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
     if not _listeners:
-        for reopen in _reopen:
-            _listeners.extend(reopen())
+        _open_again()
         if not _listeners:
             raise RuntimeError("nothing listens: call listen() before run()")
     listeners = list(_listeners)
@@ -133,6 +132,19 @@ def _serve(loop: Loop, listeners: list[Listener]) -> None:
         _running.remove(loop)
         if not _running:
             _close_listeners()
+
+
+def _open_again() -> None:
+    """Listens where the last run did: everywhere, or nowhere if that fails."""
+    opened: list[Listener] = []
+    try:
+        for reopen in _reopen:
+            opened.extend(reopen())
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    _listeners.extend(opened)
 
 
 def _close_listeners() -> None:
