@@ -232,6 +232,27 @@ def test_a_run_that_can_not_listen_again_listens_nowhere(program: Callable[[str]
     end_by_request(process, ("127.0.0.1", int(port)))
 
 
+def test_a_run_without_descriptors_says_so(program: Callable[[str], Process]) -> None:
+    process = program(
+        "import resource\n"
+        "limits = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        'port = server.listen(("127.0.0.1", 0))\n'
+        "import wsgiref.util\n"  # which the first run needs
+        "with socket.socket() as last:\n"
+        "    room = last.fileno()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (room, limits[1]))\n"
+        "try:\n"
+        "    server.run(app)\n"
+        "except OSError as exc:\n"
+        "    assert exc.errno == 24, exc\n"
+        "else:\n"
+        '    raise AssertionError("ran")\n'
+        "resource.setrlimit(resource.RLIMIT_NOFILE, limits)\n"
+        "print(port)"
+    )
+    end_by_request(process, ("127.0.0.1", int(process.out.split()[0])))
+
+
 def test_run_without_listen_says_so() -> None:
     with pytest.raises(RuntimeError, match="listen"):
         server.run(lambda environ, start_response: [])

@@ -157,7 +157,7 @@ class Loop:
         out = ffi.new("mhpy **")
         code = lib.mhpy_new(out, options)
         if code < 0:
-            raise _error(code, 0, "making the loop")
+            raise _error(code, ffi.errno, "making the loop")
         self.hub: Hub = out[0]
         self._gateway = gateway
         self._batch: Batch = ffi.new("mhpy_batch *")

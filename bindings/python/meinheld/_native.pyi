@@ -40,6 +40,7 @@ class Counts(CData, Protocol):
 
 class FFI:
     NULL: Final[Any]
+    errno: int
 
     def new(self, cdecl: str, init: Any = None) -> Any: ...
     def unpack(self, cdata: CData, length: int) -> Any: ...
