@@ -159,6 +159,15 @@ def test_a_reader_that_stops_stops_the_app_that_writes(serve: Serve) -> None:
         server.wait_for_log("endless ended")
 
 
+def test_a_client_that_leaves_during_write_is_no_error_of_the_app_s(serve: Serve) -> None:
+    server = serve(RESPONSES)
+    with server.connect() as client:
+        client.send(request("/written-large"))
+        client.read_some(1)
+    wait_until(lambda: "closed" in server.log, "closed what the app returned")
+    assert server.log == "closed 1 times\n"
+
+
 def test_empty_pieces_hold_up_nobody(serve: Serve) -> None:
     server = serve(RESPONSES)
     with server.connect() as waiting, server.connect() as other:

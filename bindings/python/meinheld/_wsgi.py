@@ -327,6 +327,7 @@ class Gateway:
         """Items that are made while they are sent: each leaves before the next is asked for."""
         now = type(items) not in (list, tuple)
         idle = SHARE
+        answered = False
         for item in items:
             if type(item) is not bytes:
                 raise TypeError(f"a response body is made of bytes, not of {type(item).__name__}")
@@ -337,7 +338,8 @@ class Gateway:
                     self._yield(response)
                 continue
             if response.ended:
-                self._report_length(response)
+                if answered:  # else by write(), which has reported what there was
+                    self._report_length(response)
                 return
             if response.stage or response.announced() != len(item):
                 response.send_head()
@@ -346,6 +348,7 @@ class Gateway:
                 self.send(response, item, now)
             else:
                 self.answer(response, item)
+                answered = True
         if response.ended:
             return
         if not response.stage:

@@ -229,6 +229,13 @@ def closing_large(environ: Environ, start_response: StartResponse) -> Iterable[b
     return Closing(MEBIBYTE for _ in range(64))
 
 
+def written_large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    write = start_response("200 OK", TEXT)
+    for _ in range(10):
+        write(MEBIBYTE)
+    return Closing([b"returned"])
+
+
 class LoggedFile(io.BufferedReader):
     """A file that says on stderr when it is closed."""
 
@@ -278,6 +285,7 @@ APPS: dict[str, App] = {
     "/plain-bytes": plain_bytes,
     "/gated": gated,
     "/written": written,
+    "/written-large": written_large,
     "/written-gated": written_gated,
     "/large": large,
     "/repeated": repeated,
