@@ -232,6 +232,29 @@ def test_a_run_that_can_not_listen_again_listens_nowhere(program: Callable[[str]
     end_by_request(process, ("127.0.0.1", int(port)))
 
 
+def test_runs_may_begin_and_end_in_several_threads_at_once(
+    program: Callable[[str], Process],
+) -> None:
+    process = program(
+        "import threading\n"
+        'port = server.listen(("127.0.0.1", 0))\n'
+        "failures = []\n"
+        "def runs():\n"
+        "    try:\n"
+        "        for _ in range(50): server.run(app)\n"
+        "    except Exception as exc:\n"
+        "        failures.append(exc)\n"
+        "threads = [threading.Thread(target=runs) for _ in range(3)]\n"
+        "for thread in threads: thread.start()\n"
+        "while any(thread.is_alive() for thread in threads): server.shutdown()\n"
+        "assert not failures, failures\n"
+        "print(port)"
+    )
+    port = int(process.out.split()[0])
+    wait_until(lambda: accepts(port), "listened again")
+    end_by_request(process, ("127.0.0.1", port))
+
+
 def test_a_run_without_descriptors_says_so(program: Callable[[str], Process]) -> None:
     process = program(
         "import resource\n"

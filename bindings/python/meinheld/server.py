@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from threading import RLock
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -43,6 +44,8 @@ _listeners: list[Listener] = []
 # How to open again what the last run closed.
 _reopen: list[Callable[[], list[Listener]]] = []
 _running: list[Loop] = []
+# Guards these against runs that begin or end at once, in several threads.
+_lock = RLock()
 
 
 # ---- listening
@@ -66,8 +69,9 @@ def listen(address: Address | None = None, socket_fd: int | Iterable[int] | None
         opened = _sockets.adopt(socket_fd)
     if not opened:
         raise ValueError("socket_fd is empty")
-    _reopen.clear()
-    _listeners.extend(opened)
+    with _lock:
+        _reopen.clear()
+        _listeners.extend(opened)
     return opened[0].port
 
 
@@ -90,48 +94,57 @@ def run(app: Application, silent: bool = False) -> None:
     Exception, such as SystemExit; RuntimeError if nothing listens; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
-    if not _listeners:
-        _open_again()
-        if not _listeners:
-            raise RuntimeError("nothing listens: call listen() before run()")
-    listeners = list(_listeners)
-    gateway = Gateway(
-        app,
-        [listener.place for listener in listeners],
-        _settings.log,
-        _settings.client_body_buffer_size,
-    )
-    loop = Loop(
-        gateway,
-        limits=_settings.limits,
-        max_fds=_settings.picoev_max_fd,
-    )
-    gateway.attach(loop)
+    loop, listeners = _begin(app)
     signals = Signals(loop)
     try:
         with signals:
-            _serve(loop, listeners)
+            try:
+                for listener in listeners:
+                    loop.listen(listener.fileno(), listener.place.wildcard)
+                loop.run()
+            finally:
+                _end(loop)  # while no signal can interrupt it
         if signals.interrupted:  # it came while the run was ending
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         if not silent:
             raise
     finally:
-        loop.close()
+        _end(loop)  # if the signals could not be taken
 
 
-def _serve(loop: Loop, listeners: list[Listener]) -> None:
-    """A run, but for its signals."""
-    _running.append(loop)
-    try:
-        for listener in listeners:
-            loop.listen(listener.fileno(), listener.place.wildcard)
-        loop.run()
-    finally:
-        loop.close()
-        _running.remove(loop)
-        if not _running:
-            _close_listeners()
+def _begin(app: Application) -> tuple[Loop, list[Listener]]:
+    """A loop that is to serve app, and the listeners that it is to serve."""
+    with _lock:
+        if not _listeners:
+            _open_again()
+        if not _listeners:
+            raise RuntimeError("nothing listens: call listen() before run()")
+        listeners = list(_listeners)
+        gateway = Gateway(
+            app,
+            [listener.place for listener in listeners],
+            _settings.log,
+            _settings.client_body_buffer_size,
+        )
+        loop = Loop(
+            gateway,
+            limits=_settings.limits,
+            max_fds=_settings.picoev_max_fd,
+        )
+        gateway.attach(loop)
+        _running.append(loop)
+    return loop, listeners
+
+
+def _end(loop: Loop) -> None:
+    """Frees a loop; with the last one, nothing listens any more. A second call has no effect."""
+    loop.close()
+    with _lock:
+        if loop in _running:
+            _running.remove(loop)
+            if not _running:
+                _close_listeners()
 
 
 def _open_again() -> None:
