@@ -137,6 +137,19 @@ def test_a_stale_unix_socket_is_replaced_and_another_file_is_not(
     assert Path(unix_path).read_text() == "precious"
 
 
+def test_a_unix_socket_that_has_taken_the_place_of_ours_is_left_alone(
+    program: Callable[[str], Process], unix_path: str
+) -> None:
+    process = program(f"server.listen({unix_path!r})")
+    with Client(unix_path) as client:
+        os.rename(unix_path, f"{unix_path}.old")
+        with socket.socket(socket.AF_UNIX) as successor:
+            successor.bind(unix_path)
+            assert client.get().body == b"ok"
+            assert process.wait() == 0, process.log
+            assert Path(unix_path).is_socket()
+
+
 def test_a_live_unix_socket_with_a_full_backlog_is_in_use(unix_path: str) -> None:
     with ExitStack() as stack:
         live = stack.enter_context(socket.socket(socket.AF_UNIX))

@@ -33,6 +33,7 @@ class Listener:
         self._sock = sock
         self.reopen = reopen
         self._path = path
+        self._file = _file(path) if path is not None else None
         self._pid = os.getpid()
 
     def fileno(self) -> int:
@@ -57,11 +58,22 @@ class Listener:
         return Place(host, str(self.port), host in _WILDCARDS)
 
     def close(self) -> None:
-        """Closes this process's descriptor; whoever made a unix socket removes its file."""
+        """Closes this process's descriptor; whoever made a unix socket removes its file, unless
+        that is another's by now."""
         if self._path is not None and self._pid == os.getpid():
             with suppress(OSError):
-                os.unlink(self._path)
+                if _file(self._path) == self._file:
+                    os.unlink(self._path)
         self._sock.close()
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    """Which file is at path; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def listen(address: Address, backlog: int) -> list[Listener]:
