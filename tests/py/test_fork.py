@@ -172,3 +172,27 @@ def test_nothing_but_run_makes_a_loop(spawn: Spawn, tmp_path: Path) -> None:
     process = spawn([sys.executable, "-c", program])
     assert process.wait() == 0, process.log
     assert process.out.strip().isdigit()
+
+
+def test_a_child_listens_though_a_thread_of_its_parent_was_beginning_a_run(
+    spawn: Spawn,
+) -> None:
+    program = (
+        "import os, threading\n"
+        "from meinheld import server\n"
+        "held, done = threading.Event(), threading.Event()\n"
+        "def hold():\n"
+        "    with server._lock:\n"
+        "        held.set()\n"
+        "        done.wait()\n"
+        "threading.Thread(target=hold).start()\n"
+        "held.wait()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    server.listen(('127.0.0.1', 0))\n"
+        "    os._exit(0)\n"
+        "_, status = os.waitpid(child, 0)\n"
+        "done.set()\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(status))\n"
+    )
+    assert spawn([sys.executable, "-c", program]).wait() == 0

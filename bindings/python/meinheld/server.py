@@ -6,6 +6,7 @@ process, and are taken when a run begins."""
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -46,6 +47,15 @@ _reopen: list[Callable[[], list[Listener]]] = []
 _running: list[Loop] = []
 # Guards these against runs that begin or end at once, in several threads.
 _lock = RLock()
+
+
+def _renew_lock() -> None:
+    """In a child, where the thread that holds it may not be."""
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 # ---- listening
