@@ -8,12 +8,13 @@ directory=.build/aarch64
 for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
     if ! command -v "$tool" >/dev/null; then
         echo "meinheld: there is no $tool; please run, and try again:" >&2
-        echo "$([ "$(id -u)" = 0 ] || echo 'sudo ')apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" >&2
+        packages='gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user'
+        echo "$([ "$(id -u)" = 0 ] || echo 'sudo ')apt-get install $packages" >&2
         exit 1
     fi
 done
 CC='' tools/configure.sh "$directory" --cross-file tools/aarch64.ini -Dpython=disabled -Dexamples=false \
     -Dwerror="${WERROR:-false}"
 .venv/bin/meson test -C "$directory" --print-errorlogs --timeout-multiplier 4 \
-    test_buf test_chunked test_faults test_framing test_head test_parser test_scan test_target test_wire_layers \
-    replay_chunked replay_conn replay_framing replay_head replay_parser
+    test_buf test_chunked test_faults test_framing test_head test_parser test_scan test_sessions test_target \
+    test_wire_layers replay_chunked replay_conn replay_framing replay_head replay_parser
