@@ -137,11 +137,8 @@ void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
         mh__conn_close(c, MH_FINISH_DONE);
         return;
     }
-    if (room_waits(c)) { /* the peer waits for us */
-        mh__timer_arm(loop, timer, c->srv->cls.write);
-        return;
-    }
-    if (peer_took_some(c) && await_output(c)) { /* the kernel's store is not used up yet */
+    /* The peer waits for us, or the kernel's store is not used up yet. */
+    if (room_waits(c) || (peer_took_some(c) && await_output(c))) {
         mh__timer_arm(loop, timer, c->srv->cls.write);
         return;
     }

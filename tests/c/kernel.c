@@ -208,7 +208,6 @@ kernel_client *kernel_connect(void) {
 
 size_t kernel_waiting(void) { return k.n_backlog; }
 void kernel_send(kernel_client *c, const void *p, size_t n) { append(&c->in, p, n); }
-size_t kernel_unread(const kernel_client *c) { return left(&c->in); }
 void kernel_window(kernel_client *c, size_t n) { c->window = n; }
 
 size_t kernel_take(kernel_client *c, size_t n) {

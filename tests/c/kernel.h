@@ -39,8 +39,6 @@ size_t kernel_waiting(void);
 uint16_t kernel_port(const kernel_client *c);
 /* The client sends n bytes, which all fit. */
 void kernel_send(kernel_client *c, const void *p, size_t n);
-/* Bytes that the server has not read yet. */
-size_t kernel_unread(const kernel_client *c);
 /* At most so many bytes that the client has not taken may be under way to it; 1 MiB at first. */
 void kernel_window(kernel_client *c, size_t n);
 /* The client takes what has come, at most n bytes. Returns how many came. */

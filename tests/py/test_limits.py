@@ -4,6 +4,7 @@ answered or cut off, whoever sends it."""
 from __future__ import annotations
 
 import http.client
+import re
 import select
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def test_the_defaults_are_those_of_the_library() -> None:
     lib.mhpy_options_init(options)
     config = Limits().as_config()
     assert config == {name: getattr(options.config, name) for name in config}
+
+
+def test_the_docstring_tells_each_limit_with_its_default() -> None:
+    told = re.findall(r"^ *([a-z_]+)=([0-9]+)\b", server.set_limits.__doc__ or "", re.MULTILINE)
+    assert {name: float(value) for name, value in told} == Limits().as_dict()
 
 
 def test_a_time_that_is_not_0_does_not_become_0() -> None:

@@ -6,8 +6,8 @@ watches: the wait ends, and the interpreter calls the Python handlers. What was 
 restored afterwards; until then its wakeup fd gets the bytes too, and its handlers are called first.
 Signals that were ignored stay ignored.
 
-Nothing is raised but out of an application: at any other moment it would leave half done what a run
-does at its begin and its end, this restoring among it."""
+A handler here raises only where an application is running: at any other moment it would leave half
+done what a run does when it begins and ends, this restoring among it."""
 
 from __future__ import annotations
 
