@@ -11,9 +11,10 @@ from meinheld._environ import Environ
 from meinheld._native import ffi, lib
 
 if TYPE_CHECKING:
-    from meinheld._native import Hub, Made
+    from meinheld._native import Made
 
 ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
+ErrorLog = Callable[[str, Optional[ExcInfo]], None]
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], None]
 Head = tuple[bytes, int]  # as mhpy_answer takes it: the text, and the number of its strings
@@ -36,12 +37,11 @@ class NothingMore(Exception):
     leaves the gateway."""
 
 
-class Sender(Protocol):
-    """Who sends pieces of a response: the Gateway."""
+class Pieces(Protocol):
+    """Who sends a response in pieces: a Sender."""
 
-    @property
-    def hub(self) -> Hub:
-        """The C half."""
+    def head(self, response: Response) -> None:
+        """Sends the head, if it has not gone. Raises NothingMore."""
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone. Raises NothingMore."""
@@ -56,11 +56,11 @@ class Known:
     in the C half; and it is made ready for that (Made) only when it comes, for most heads that
     change do so each time."""
 
-    __slots__ = ("environ", "gateway", "head", "headers", "made", "status")
+    __slots__ = ("environ", "head", "headers", "made", "sender", "status")
 
-    def __init__(self, gateway: Sender, environ: Environ) -> None:
-        """environ: pristine, and never handed out."""
-        self.gateway = gateway
+    def __init__(self, sender: Pieces, environ: Environ) -> None:
+        """sender: of its responses; environ: pristine, and never handed out."""
+        self.sender = sender
         self.environ = environ
         self.status: str | None = None  # None: not answered yet
         self.headers: Headers = []
@@ -99,7 +99,7 @@ class Response:
         "gen",
         "head",  # None before start_response
         "known",  # what its request led to the last time
-        "share",  # once the head has gone: what may be sent before others have a turn
+        "share",  # of the loop: what may be sent before others have a turn
         "slot",
         "stage",  # NOTHING, HEAD or ALL: what has gone
     )
@@ -116,11 +116,6 @@ class Response:
     def name(self) -> int:
         """What the C half calls the request, in one."""
         return self.gen << 32 | self.slot
-
-    @property
-    def gateway(self) -> Sender:
-        """Where it came from."""
-        return self.known.gateway
 
     @property
     def text(self) -> bytes:
@@ -190,25 +185,12 @@ class Response:
             raise TypeError(f"a response body is made of bytes, not of {type(data).__name__}")
         if self.ended:
             return
+        sender = self.known.sender
         try:
-            self.send_head()
-            self.gateway.send(self, data, True)
+            sender.head(self)
+            sender.send(self, data, True)
         except NothingMore:
             self.stage = ALL
-
-    def send_head(self) -> None:
-        """Sends the head, if it has not gone. Raises NothingMore, or ValueError if it may not be
-        sent."""
-        if self.stage:
-            return
-        if self.head is None:
-            raise AssertionError("the application sent a body before it called start_response")
-        text, pieces = self.head
-        code = lib.mhpy_head(self.gateway.hub, self.name, text, len(text), pieces)
-        if code < 0:
-            raise self.refusal(code)
-        self.stage = HEAD
-        self.share = SHARE
 
     def refusal(self, code: int) -> Exception:
         """What a negative result for the head means."""

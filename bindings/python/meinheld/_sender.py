@@ -1,0 +1,170 @@
+"""Sends responses from the loop's own thread, a call to the C half for each part.
+
+What is kept here for a request, by its name: a Parking of a response that waits for its client, and
+a body that the C half has borrowed. Both ask for MHPY_FINISH, which clears what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from meinheld._loop import Loop, Parking
+from meinheld._native import ffi, lib
+from meinheld._response import ALL, HEAD, SHARE, ErrorLog, NothingMore, Response
+
+if TYPE_CHECKING:
+    from meinheld._native import CData, Hub
+
+# A body from this size on is lent to the C half until it has been sent; copying a smaller one costs
+# less.
+BORROW: Final = 16384
+
+# What each piece of a stream counts for on top of its bytes (SHARE).
+_PIECE: Final = 4096
+
+# What is answered in the application's place: a head as mhpy_answer takes it, and a body.
+BAD_REQUEST: Final = (b"400 Bad Request\nContent-Type\ntext/plain", b"Bad Request\n")
+TOO_LARGE: Final = (b"413 Content Too Large\nContent-Type\ntext/plain", b"Content Too Large\n")
+FAILED: Final = (
+    b"500 Internal Server Error\nContent-Type\ntext/plain",
+    b"Internal Server Error\n",
+)
+
+
+class Sender:
+    """Sends the responses of one loop."""
+
+    def __init__(self, log: ErrorLog) -> None:
+        self._log = log
+        self._waits: dict[int, Parking] = {}
+        self._lent: dict[int, CData] = {}
+
+    def attach(self, loop: Loop) -> None:
+        """The loop that runs it; to be called before that runs."""
+        self._loop = loop
+
+    @property
+    def hub(self) -> Hub:
+        """The C half; NULL once the loop has ended."""
+        return self._loop.hub
+
+    # ---- the loop's events
+
+    def writable(self, name: int) -> None:
+        """A client has caught up."""
+        parking = self._waits.pop(name, None)
+        if parking is not None:
+            parking.resume(True)
+
+    def finish(self, name: int) -> None:
+        """A request has ended, its client gone if it was not done."""
+        self._lent.pop(name, None)
+        parking = self._waits.pop(name, None)
+        if parking is not None:
+            parking.resume(False)
+
+    # ---- whole responses
+
+    def refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:
+        """Answers for the application. Nothing comes of it if the client has gone; without memory
+        for it, the connection ends."""
+        head, body = answer
+        if lib.mhpy_answer(self.hub, name, head, len(head), 3, body, len(body), 0) < 0:
+            self.abort(name)
+
+    def abort(self, name: int) -> None:
+        """Ends an exchange and its connection."""
+        lib.mhpy_abort(self.hub, name)
+
+    def answer(self, response: Response, body: bytes) -> None:
+        """Sends head, body and end in one. Raises NothingMore, or ValueError if the head may not be
+        sent."""
+        head = response.head
+        if head is None:
+            raise AssertionError("the application returned without having called start_response")
+        text, pieces = head
+        lend = len(body) >= BORROW
+        data: bytes | CData = body
+        if lend:
+            # bytes given to a call stay in place for that call alone: PyPy moves them later.
+            data = self._lent[response.name] = ffi.from_buffer("char[]", body)
+        code = lib.mhpy_answer(
+            self.hub, response.name, text, len(text), pieces, data, len(body), lend
+        )
+        if lend and code < 0 and lib.mhpy_keep(self.hub, response.name) < 0:
+            del self._lent[response.name]  # it has finished already: no event will do it
+        if code:
+            self.look_into(response, code)
+        response.stage = ALL
+
+    def look_into(self, response: Response, code: int) -> None:
+        """A whole response was not taken as it is: raises what the code means, or reports its
+        length."""
+        if code != lib.MH_ERANGE:
+            raise response.refusal(code)
+        self.report_length(response)
+
+    def report_length(self, response: Response) -> None:
+        """Tells the log of a body that is not as long as it was to be."""
+        self._log(
+            f"{response.title()}: the body is not as long as its Content-Length says,"
+            f" {response.announced()}",
+            None,
+        )
+
+    # ---- responses in pieces
+
+    def head(self, response: Response) -> None:
+        """Sends the head, if it has not gone. Raises NothingMore, or ValueError if it may not be
+        sent."""
+        if response.stage:
+            return
+        if response.head is None:
+            raise AssertionError("the application sent a body before it called start_response")
+        text, pieces = response.head
+        code = lib.mhpy_head(self.hub, response.name, text, len(text), pieces)
+        if code < 0:
+            raise response.refusal(code)
+        response.stage = HEAD
+        response.share = SHARE
+
+    def send(self, response: Response, data: bytes, now: bool) -> None:
+        """Sends a piece of a body whose head has gone, and waits while the client has too much
+        unread, or while the others have their turn. Raises NothingMore, and MemoryError after
+        which nothing more can be sent."""
+        code = lib.mhpy_write(self.hub, response.name, data, len(data), now)
+        response.share -= len(data) + _PIECE
+        if code == lib.MH_FULL:
+            parking = self._waits[response.name] = Parking(self._loop)
+            if not parking.park():
+                raise NothingMore
+        elif code == lib.MH_ERANGE:
+            self.report_length(response)
+            lib.mhpy_end(self.hub, response.name)
+            response.stage = ALL
+            raise NothingMore
+        elif code == lib.MH_ENOMEM:
+            self.abort(response.name)
+            raise response.refusal(code)
+        elif code < 0:
+            raise NothingMore
+        elif response.share < 0:
+            self._loop.pause()
+        if response.share < 0:
+            response.share = SHARE
+
+    def end(self, response: Response) -> None:
+        """Ends a response whose head has gone."""
+        response.stage = ALL
+        code = lib.mhpy_end(self.hub, response.name)
+        if code == lib.MH_ERANGE:
+            self.report_length(response)
+
+    def skip(self, response: Response) -> None:
+        """The application has nothing yet (an empty piece, PEP 3333): every so often the others
+        have their turn. Raises NothingMore if the client leaves meanwhile."""
+        response.share -= _PIECE
+        if response.share < 0:
+            response.share = SHARE
+            self._loop.pause()
+            if lib.mhpy_keep(self.hub, response.name) < 0:
+                raise NothingMore
