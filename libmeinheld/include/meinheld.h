@@ -26,6 +26,11 @@
  * The library never prints, aborts, installs a signal handler or keeps a global; SIGPIPE does not
  * reach the host; every descriptor it makes is close-on-exec.
  *
+ * Structs that a host fills begin with their size, and grow only at their end: a host that was
+ * built against an earlier header works with a later library of the same major version, which
+ * writes and reads no more of them than that size. Their inits set all of it; the sized ones are
+ * for hosts that don't read this header as C.
+ *
  * "RFC" without more means RFC 9112. Times are milliseconds of CLOCK_MONOTONIC unless a name says
  * otherwise; sizes are bytes.
  */
@@ -97,8 +102,11 @@ typedef struct mh_loop_config {
     int sigpipe_ignored;  /* non-zero: the host ignores SIGPIPE, so sendfile need not block it; 0 */
 } mh_loop_config;
 
-/* Sets every field to its default. */
-MH_API void mh_loop_config_init(mh_loop_config *cfg);
+/* Sets every field to its default; size is sizeof *cfg as the host's header has it. */
+MH_API void mh_loop_config_init_sized(mh_loop_config *cfg, size_t size);
+static inline void mh_loop_config_init(mh_loop_config *cfg) {
+    mh_loop_config_init_sized(cfg, sizeof *cfg);
+}
 
 /* Makes a loop. cfg may be NULL for the defaults; it is copied.
  * Errors: MH_ENOMEM, MH_ESYS (errno says why), MH_EINVAL (a size that is too small, 0 or more than
@@ -211,7 +219,8 @@ typedef struct mh_handlers {
     void *user;
 } mh_handlers;
 
-MH_API void mh_handlers_init(mh_handlers *h);
+MH_API void mh_handlers_init_sized(mh_handlers *h, size_t size);
+static inline void mh_handlers_init(mh_handlers *h) { mh_handlers_init_sized(h, sizeof *h); }
 
 /* Limits of a server. Row numbers are those of docs/http.md. Where min_rate is on, a silent peer is
  * given up after rate_grace + rate_window, later after rate_window, if that is less than
@@ -251,7 +260,8 @@ typedef struct mh_config {
     const char *server_name; /* the Server field, copied; "" sends none; "meinheld/VERSION" */
 } mh_config;
 
-MH_API void mh_config_init(mh_config *cfg);
+MH_API void mh_config_init_sized(mh_config *cfg, size_t size);
+static inline void mh_config_init(mh_config *cfg) { mh_config_init_sized(cfg, sizeof *cfg); }
 
 /* Makes a server on loop. handlers is copied, cfg too (NULL: the defaults). Errors: MH_EINVAL (no
  * handlers or no on_request, a size that is too small, a limit out of range, a server_name that is

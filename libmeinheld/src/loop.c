@@ -25,6 +25,8 @@
 #include <sys/mman.h>
 #include <sys/timerfd.h>
 
+#include "sized.h"
+
 /* The rule of mh_loop_flush_due, in ns. */
 #define PIECE_NS  50000u
 #define ANSWER_NS 200000u
@@ -268,8 +270,9 @@ int mh_loop_flush_due(mh_loop *loop) {
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
-void mh_loop_config_init(mh_loop_config *cfg) {
-    *cfg = (mh_loop_config){.size = sizeof *cfg, .initial_fds = 1024, .max_events = 32};
+void mh_loop_config_init_sized(mh_loop_config *cfg, size_t size) {
+    const mh_loop_config defaults = {.size = size, .initial_fds = 1024, .max_events = 32};
+    mh__sized_fill(cfg, size, &defaults, sizeof defaults);
 }
 
 /* A page with a 1 in it that the kernel empties in children. NULL where that isn't to be had. It

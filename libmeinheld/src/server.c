@@ -6,14 +6,18 @@
 
 #include "conn.h"
 #include "head.h"
+#include "sized.h"
 
 enum { CONNS_KEPT = 256, REQS_KEPT = 256, CHUNK_EXT_MOST = 4096 /* row 17 of docs/http.md */ };
 
-void mh_handlers_init(mh_handlers *h) { *h = (mh_handlers){.size = sizeof *h}; }
+void mh_handlers_init_sized(mh_handlers *h, size_t size) {
+    const mh_handlers none = {.size = size};
+    mh__sized_fill(h, size, &none, sizeof none);
+}
 
-void mh_config_init(mh_config *cfg) {
-    *cfg = (mh_config){
-        .size = sizeof *cfg,
+void mh_config_init_sized(mh_config *cfg, size_t size) {
+    const mh_config defaults = {
+        .size = size,
         .max_connections = 100000,
         .max_request_line = 8192,
         .max_head = 32768,
@@ -39,6 +43,7 @@ void mh_config_init(mh_config *cfg) {
         .accept_pause = 100,
         .server_name = "meinheld/" MH_VERSION,
     };
+    mh__sized_fill(cfg, size, &defaults, sizeof defaults);
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */

@@ -185,6 +185,39 @@ static void a_server_of_wrong_handlers_is_not_made(void) {
     close_counted(&c);
 }
 
+/* A host built against an earlier header, whose structs have less at their end. */
+static void an_init_writes_no_more_than_the_struct_that_the_host_has(void) {
+    enum { SHORTER = sizeof(size_t) + 4 };
+    static const char kept[] = "\xee\xee\xee\xee";
+    union {
+        char bytes[sizeof(mh_config) + sizeof(mh_handlers) + sizeof(mh_loop_config)];
+        mh_config cfg;
+        mh_handlers h;
+        mh_loop_config loop_cfg;
+    } u;
+    for (int i = 0; i < 3; i++) {
+        memset(&u, 0xee, sizeof u);
+        if (i == 0) mh_config_init_sized(&u.cfg, SHORTER);
+        if (i == 1) mh_handlers_init_sized(&u.h, SHORTER);
+        if (i == 2) mh_loop_config_init_sized(&u.loop_cfg, SHORTER);
+        CHECK_INT(*(const size_t *)(const void *)&u, SHORTER);
+        CHECK(memcmp(u.bytes + sizeof(size_t), kept, 4) != 0);
+        CHECK(memcmp(u.bytes + SHORTER, kept, 4) == 0);
+    }
+}
+
+static void an_init_empties_what_only_a_later_header_has(void) {
+    struct {
+        mh_config cfg;
+        uint64_t more[2];
+    } later = {.more = {UINT64_MAX, UINT64_MAX}};
+    mh_config_init_sized(&later.cfg, sizeof later.cfg + sizeof later.more[0]);
+    CHECK_INT(later.cfg.size, sizeof later.cfg + sizeof later.more[0]);
+    CHECK_INT(later.cfg.max_fields, 100);
+    CHECK(later.more[0] == 0);
+    CHECK(later.more[1] == UINT64_MAX);
+}
+
 /* A host built against a later header, whose structs have more at their end. */
 static void what_a_later_header_added_is_not_looked_at(void) {
     struct {
@@ -453,6 +486,8 @@ int main(void) {
     RUN(a_server_of_a_wrong_limit_is_not_made);
     RUN(a_server_of_a_wrong_config_is_not_made);
     RUN(a_server_of_wrong_handlers_is_not_made);
+    RUN(an_init_writes_no_more_than_the_struct_that_the_host_has);
+    RUN(an_init_empties_what_only_a_later_header_has);
     RUN(what_a_later_header_added_is_not_looked_at);
     RUN(a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was);
     RUN(a_server_that_drains_takes_no_listener_and_no_second_drain);
