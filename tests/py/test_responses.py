@@ -111,6 +111,12 @@ def test_ten_mebibytes_leave_whole_on_a_connection_that_goes_on(serve: Serve, ta
         assert client.get("/one-piece").body == b"one piece"
 
 
+def test_pieces_over_high_water_leave_while_nothing_else_happens(serve: Serve) -> None:
+    with serve(RESPONSES).connect() as client:
+        for _ in range(3):
+            assert client.get("/large-pieces").body == b"a" * 40_000 + b"b" * 40_000
+
+
 @pytest.mark.parametrize("target", ["/large", "/large-generated"])
 def test_a_slow_reader_gets_all_of_it_and_holds_up_nobody(serve: Serve, target: str) -> None:
     server = serve(RESPONSES)

@@ -110,10 +110,11 @@ static int hand_out(mhpy *hub, mhpy_batch *batch) {
 
 int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch) {
     if (!hub) return MH_ECLOSED;
-    if (hub->ev.n) timeout_ms = 0; /* from a flush since the last step */
     int rc;
     do {
-        rc = mh_loop_step(hub->loop, timeout_ms);
+        /* What sending brings must not wait for what the step waits for. */
+        mh_loop_flush(hub->loop);
+        rc = mh_loop_step(hub->loop, hub->ev.n ? 0 : timeout_ms);
         if (hub->ev.lost) return MH_ENOMEM;
         if (__atomic_exchange_n(&hub->woken, 0, __ATOMIC_ACQ_REL)) break;
     } while (rc >= 0 && timeout_ms < 0 && hub->ev.n == 0);

@@ -40,6 +40,12 @@ def pieces_with_length(environ: Environ, start_response: StartResponse) -> Itera
     return (piece for piece in [b"several ", b"", b"pieces"])
 
 
+def large_pieces(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Two that are there already, and together are over high water."""
+    start_response("200 OK", TEXT)
+    return [b"a" * 40_000, b"b" * 40_000]
+
+
 def nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", TEXT)
     return []
@@ -278,6 +284,7 @@ APPS: dict[str, App] = {
     "/one-piece": one_piece,
     "/pieces": pieces,
     "/pieces-with-length": pieces_with_length,
+    "/large-pieces": large_pieces,
     "/nothing": nothing,
     "/nothing-generated": nothing_generated,
     "/generated": generated,
