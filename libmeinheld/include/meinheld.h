@@ -195,8 +195,9 @@ enum {
     MH_FINISH_DONE = 0,        /* the whole response was handed to the kernel */
     MH_FINISH_PEER_CLOSED = 1, /* the peer reset or closed the connection before that */
     MH_FINISH_TIMEOUT = 2,     /* the peer was too slow, reading or writing */
-    MH_FINISH_ABORTED = 3,     /* mh_req_abort, short response, failing file, no memory, freeing */
-    MH_FINISH_UPGRADED = 4     /* mh_req_upgrade took the socket */
+    MH_FINISH_ABORTED = 3,     /* mh_req_abort, short response, no memory, freeing */
+    MH_FINISH_UPGRADED = 4,    /* mh_req_upgrade took the socket */
+    MH_FINISH_FILE = 5         /* its file became shorter or can't be read; resets the connection */
 };
 
 /* Callbacks of a server, each with the host's user last. Only on_request is required. */

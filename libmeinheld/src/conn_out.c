@@ -36,6 +36,15 @@ static void finish_sent(mh__conn *c) {
     }
 }
 
+/* The file of the first exchange has failed: nothing right can follow, of this one or a later. */
+static void end_by_file(mh__conn *c) {
+    if (c->doomed) return; /* by on_finish: its run task is queued */
+    c->out.cut = true;     /* so that no callback's flush takes up the file again */
+    c->reset = true;
+    finish_first(c, MH_FINISH_FILE);
+    mh__conn_close(c, MH_FINISH_ABORTED);
+}
+
 /* Counts what the peer's side has taken since the last look, and says whether that was anything.
  * What our kernel has taken says little of TCP: it may be megabytes ahead, and then silent for long
  * while a fair reader catches up. A unix socket holds little, and counts in memory, not in bytes.
@@ -89,12 +98,16 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
         c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write)
                     : MH__OUTQ_EMPTY;
     if (c->doomed) return; /* by a done callback */
-    if (result == MH__OUTQ_GONE || result == MH__OUTQ_FILE) {
+    if (result == MH__OUTQ_GONE) {
         c->reset = true;
-        mh__conn_close(c, result == MH__OUTQ_GONE ? MH_FINISH_PEER_CLOSED : MH_FINISH_ABORTED);
+        mh__conn_close(c, MH_FINISH_PEER_CLOSED);
         return;
     }
     finish_sent(c);
+    if (result == MH__OUTQ_FILE) {
+        end_by_file(c);
+        return;
+    }
     mh_req *req = c->current;
     if (req && req->full && mh__outq_pending(&c->out) <= srv->cfg.low_water && !c->doomed) {
         req->full = false;

@@ -309,6 +309,35 @@ static void a_file_that_turns_out_shorter_aborts_the_connection(void) {
     peer_send(&f, &p, GET("/"));
     UNTIL(&f, peer_over(&p));
     CHECK(p.reset);
+    CHECK_INT(f.whys[MH_FINISH_FILE], 1);
+    peer_close(&p);
+    fix_close(&f);
+}
+
+/* The first answer has left in full, the second is the file's, the third can't follow it. */
+static void three_answers(fix *f, mh_req *req) {
+    if (f->begun == 2) {
+        send_a_file(f, req);
+    } else {
+        say_hello(f, req);
+    }
+}
+
+static void each_answer_beside_a_file_that_fails_learns_its_own_end(void) {
+    file_order o = {file_of(1000), 1, 0, 2000, 2000};
+    fix f;
+    peer p;
+    fix_init(&f);
+    f.on_request = three_answers;
+    f.user = &o;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p, GET("/") GET("/") GET("/"));
+    UNTIL(&f, peer_over(&p));
+    CHECK(p.reset);
+    CHECK_INT(f.begun, 3);
+    CHECK_INT(f.whys[MH_FINISH_DONE], 1);
+    CHECK_INT(f.whys[MH_FINISH_FILE], 1);
     CHECK_INT(f.whys[MH_FINISH_ABORTED], 1);
     peer_close(&p);
     fix_close(&f);
@@ -506,6 +535,7 @@ int main(void) {
     RUN(a_part_of_a_file_leaves_counted_and_chunked);
     RUN(a_file_over_2_and_4_gib_is_sent_in_full);
     RUN(a_file_that_turns_out_shorter_aborts_the_connection);
+    RUN(each_answer_beside_a_file_that_fails_learns_its_own_end);
     RUN(wrong_files_are_refused_and_nothing_of_them_is_sent);
     RUN(one_large_download_does_not_hold_up_another_connection);
     RUN(pipelined_requests_of_one_connection_take_turns_with_others);

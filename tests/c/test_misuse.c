@@ -235,6 +235,15 @@ static void upgrade_then_here(fix *f, mh_req *req) {
     upgrade(stage_of(f), req);
 }
 
+/* The file is a byte shorter than the answer. */
+static void fail_a_file_then_here(fix *f, mh_req *req) {
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    f->on_finish = here_at_finish;
+    CHECK_INT(mh_res_head(req, 200, text(""), NULL, 0, 1), MH_OK);
+    CHECK_INT(mh_res_file(req, fd, 0, 1, 1), MH_OK);
+    CHECK_INT(mh_res_end(req), MH_OK);
+}
+
 /* The connection has gone; the first exchange is being finished, the second will be. */
 static void here_for_the_second(fix *f, mh_req *req, int why) {
     (void)why;
@@ -362,6 +371,8 @@ static const state states[] = {
      .on_request = await_then_here, .why = MH_FINISH_TIMEOUT, .body_timeout = 1},
     {"CCC CC CC CC CC C CC CC C CC C I N", "aborted", GET, .on_request = abort_then_here,
      .why = MH_FINISH_ABORTED},
+    {"CCC CC CC CC CC C CC CC C CC C I N", "a file failed", GET,
+     .on_request = fail_a_file_then_here, .why = MH_FINISH_FILE},
     {"CCC CC CC CC CC C CC CC C CC C I N", "upgraded", GET, .on_request = upgrade_then_here,
      .why = MH_FINISH_UPGRADED},
 };
