@@ -1,8 +1,10 @@
 /* The C half of the Python binding without Python: whichever single allocation fails, in it or in
  * the library, costs at most one client its connection, and the batches go on. The allocator is
  * libc's, wrapped by the linker. */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include "clock.h"
 
@@ -101,6 +103,17 @@ static void stream(host *h, int64_t name) {
     if (rc < 0) mhpy_abort(h->hub, name);
 }
 
+/* A file over the high-water mark, from a descriptor that is closed at once. */
+static void send_file(host *h, int64_t name) {
+    static const char head[] = "206 Partial Content\nContent-Length\n70000";
+    static char content[90000];
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    if (write(fd, content, sizeof content) != sizeof content) abort();
+    int rc = mhpy_file(h->hub, name, head, sizeof head - 1, 3, fd, 100);
+    close(fd);
+    if (rc != MH_OK) mhpy_abort(h->hub, name);
+}
+
 /* One turn: takes a batch, without waiting, and deals with each event. */
 static void turn(host *h) {
     mhpy_batch batch;
@@ -118,6 +131,8 @@ static void turn(host *h) {
                 read_on(h, event[1]);
             else if (event[3] & MHPY_ESCAPED)
                 answer_it(h, event[1]);
+            else if (event[3] & MHPY_ABSOLUTE)
+                send_file(h, event[1]);
             else
                 stream(h, event[1]);
         } else if (event[0] == MHPY_READABLE) {
@@ -136,6 +151,7 @@ static const char *const script[] = {
     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n|0\r\n\r\n|" GET,
     "GET / HTTP/1.1\r\n" HOST "\r\n|" GET,
     "GET http://b/%41 HTTP/1.1\r\n" HOST "A: 1\r\nB: 2\r\nC: 3\r\nCookie: d\r\n\r\n",
+    "GET http://b/ HTTP/1.1\r\n" HOST "\r\n|" GET,
 };
 
 enum { PARTS = sizeof script / sizeof *script };
@@ -283,6 +299,106 @@ static void the_ends_of_many_requests_are_told_without_memory(void) {
     clock_go();
 }
 
+/* What a test asks of mhpy_file in its request's place. */
+typedef struct file_case {
+    const char *head;
+    size_t pieces;
+    int64_t offset;
+    int rc;
+    const char *body; /* NULL: the connection is cut */
+} file_case;
+
+static void play_file_case(const file_case *c, int fd) {
+    host h = {0};
+    mhpy_options options;
+    mhpy_batch batch;
+    peer p;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    CHECK_INT(mhpy_new(&h.hub, &options), MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    peer_open_(&p, unix_connect(h.path));
+    REQUIRE(send(p.fd, GET, sizeof GET - 1, 0) == sizeof GET - 1);
+    int n;
+    do
+        n = mhpy_step(h.hub, 1000, &batch);
+    while (n > 0 && batch.ints[n - 2 * MHPY_EVENT_INTS] != MHPY_REQUEST);
+    REQUIRE(n > 0);
+    int64_t name = batch.ints[n - 2 * MHPY_EVENT_INTS + 1];
+    CHECK_INT(mhpy_file(h.hub, name, c->head, strlen(c->head), c->pieces, fd, c->offset), c->rc);
+    if (c->rc == MHPY_NO_FILE || c->rc == MH_EINVAL) answer_it(&h, name); /* nothing had gone */
+    for (int i = 0; i < 20; i++) {
+        turn(&h);
+        peer_pull(&p);
+    }
+    const char *body = memmem(p.in, p.n, "\r\n\r\n", 4);
+    if (c->body) {
+        REQUIRE(body);
+        body += 4;
+        CHECK_MEM(body, (size_t)(p.in + p.n - body), c->body);
+    } else {
+        CHECK(!body && (p.eof || p.reset));
+    }
+    CHECK_INT(mhpy_file(h.hub, name, c->head, strlen(c->head), c->pieces, fd, 0), MH_ECLOSED);
+    peer_close(&p);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
+static void a_file_is_sent_as_far_as_its_head_says_or_refused_whole(void) {
+    static const file_case cases[] = {
+        {"200 OK", 1, 0, MH_OK, "0123456789"},
+        {"200 OK", 1, 9, MH_OK, "9"},
+        {"200 OK\nContent-Length\n4", 3, 2, MH_OK, "2345"},
+        {"200 OK\nContent-Length\n8", 3, 2, MH_OK, "23456789"},
+        {"200 OK\nContent-Length\n0", 3, 2, MH_OK, ""},
+        {"204 No Content", 1, 0, MH_OK, ""},
+        {"304 Not Modified", 1, 0, MH_OK, ""},
+        {"200 OK\nContent-Length\n9", 3, 2, MH_ERANGE, NULL},
+        {"200 OK", 1, 10, MHPY_NO_FILE, "hello"},
+        {"200 OK", 1, 11, MHPY_NO_FILE, "hello"},
+        {"200 OK", 1, -1, MHPY_NO_FILE, "hello"},
+        {"200 OK\nConnection\nclose", 3, 0, MH_EINVAL, "hello"},
+        {"200 OK\nContent-Length\n-1", 3, 0, MH_EINVAL, "hello"},
+        {"2", 1, 0, MH_EINVAL, "hello"},
+    };
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    REQUIRE(write(fd, "0123456789", 10) == 10);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        play_file_case(&cases[i], fd);
+        if (check_failed) CHECK_FAIL_("case %zu", i);
+    }
+    close(fd);
+}
+
+static void what_sendfile_can_t_take_as_it_is_is_no_file(void) {
+    static const file_case none = {"200 OK", 1, 0, MHPY_NO_FILE, "hello"};
+    char path[] = "/tmp/mhpy-test-XXXXXX";
+    int fds[2], whole = mkstemp(path);
+    REQUIRE(whole >= 0 && write(whole, "0123456789", 10) == 10 && pipe2(fds, O_CLOEXEC) == 0);
+    const int wrong[] = {
+        -1,
+        fds[0],
+        open("/", O_RDONLY | O_CLOEXEC),
+        open("/dev/zero", O_RDONLY | O_CLOEXEC),
+        open("/proc/version", O_RDONLY | O_CLOEXEC),
+        open(path, O_PATH | O_CLOEXEC),
+        open(path, O_WRONLY | O_CLOEXEC),
+        memfd_create("hole", MFD_CLOEXEC),
+    };
+    enum { WRONG = sizeof wrong / sizeof *wrong };
+    REQUIRE(ftruncate(wrong[WRONG - 1], 4096) == 0);
+    for (size_t i = 0; i < WRONG; i++) {
+        play_file_case(&none, wrong[i]);
+        if (check_failed) CHECK_FAIL_("descriptor %zu", i);
+        if (i > 0) close(wrong[i]);
+    }
+    close(fds[1]);
+    close(whole);
+    unlink(path);
+}
+
 /* Room for an event is kept for each. */
 static void a_watch_that_takes_anothers_place_is_counted_once(void) {
     int fds[2];
@@ -326,6 +442,8 @@ static void making_a_hub_fails_cleanly(void) {
 int main(void) {
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
     RUN(the_ends_of_many_requests_are_told_without_memory);
+    RUN(a_file_is_sent_as_far_as_its_head_says_or_refused_whole);
+    RUN(what_sendfile_can_t_take_as_it_is_is_no_file);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
     RUN(making_a_hub_fails_cleanly);
     return check_end();

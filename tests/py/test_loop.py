@@ -42,6 +42,9 @@ class NoRequests:
     def finish(self, name: int, why: int, sent: int) -> None:
         raise AssertionError("nothing listens")
 
+    def end(self) -> None:
+        pass
+
 
 def new_loop() -> Loop:
     return Loop(NoRequests(), limits=Limits(), max_fds=16)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Union, cast
 
+from meinheld._files import FileWrapper
 from meinheld._response import Response
 from meinheld._sender import Sender
 
@@ -14,17 +15,24 @@ _JOIN: Final = 65536
 
 
 def send_result(sender: Sender, response: Response, result: Iterable[bytes]) -> None:
-    """Sends what the application returned, and closes it, whatever happens. Raises what iterating
-    and closing raise, and what the Sender does."""
+    """Sends what the application returned, and closes it, whatever happens; but a file that the
+    Sender keeps is its to close. Raises what iterating and closing raise, and what the Sender
+    does."""
+    kept = False
     try:
         if type(result) in (list, tuple):
             _send_items(sender, response, cast(Union[list[bytes], tuple[bytes, ...]], result))
+        elif type(result) is FileWrapper:
+            kept = sender.file(response, result)
+            if not kept:
+                _send_stream(sender, response, result.blocks(response.announced()))
         else:
             _send_stream(sender, response, result)
     finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+        if not kept:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
 
 
 def _send_items(sender: Sender, response: Response, items: list[bytes] | tuple[bytes, ...]) -> None:

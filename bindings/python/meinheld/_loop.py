@@ -88,6 +88,9 @@ class Gateway(Protocol):
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request of which the end was asked for has ended."""
 
+    def end(self) -> None:
+        """The run is over, and the C half gone: what is kept for requests is to be given back."""
+
 
 class Expired:
     """What park() returns when its time is over."""
@@ -326,6 +329,7 @@ class Loop:
         elif kind == lib.MHPY_WRITABLE:
             gateway.writable(a)
         elif kind == lib.MHPY_FINISH:
+            self._fresh_context()
             gateway.finish(a, b, c)
         elif kind == lib.MHPY_SHAPE:
             names = self._take(b)
@@ -434,7 +438,7 @@ class Loop:
         if self._pid != os.getpid():
             # They are the parent's, and so is what their finally blocks would do to the outside
             # world.
-            _abandoned.append(self._parked.copy())
+            _abandoned.append((self._parked.copy(), self._gateway))
             self._parked.clear()
         while self._parked:
             parking = next(iter(self._parked))
@@ -452,6 +456,11 @@ class Loop:
         self._timers.clear()
         self._watches.clear()
         self.close()
+        if self._pid == os.getpid():
+            try:
+                self._gateway.end()
+            except BaseException as exc:
+                raised = exc
         if raised is not None:
             raise raised
 

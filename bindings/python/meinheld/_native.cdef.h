@@ -21,7 +21,7 @@ enum {
 
 enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
 
-enum { MH_FINISH_DONE = 0 };
+enum { MH_FINISH_DONE = 0, MH_FINISH_FILE = 5 };
 
 enum { MHPY_EVENT_INTS = 4 };
 
@@ -52,6 +52,8 @@ enum {
 };
 
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
+
+enum { MHPY_NO_FILE = 2 };
 
 typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
@@ -131,6 +133,8 @@ int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *ma
                      const char *body, size_t body_n);
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int borrow);
+int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces, int fd,
+              int64_t offset);
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
 int mhpy_end(mhpy *hub, int64_t name);

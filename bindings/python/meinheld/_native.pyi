@@ -67,6 +67,7 @@ class Lib:
     MH_WRITE: Final[int]
     MH_ERROR: Final[int]
     MH_FINISH_DONE: Final[int]
+    MH_FINISH_FILE: Final[int]
     MHPY_EVENT_INTS: Final[int]
     MHPY_REQUEST: Final[int]
     MHPY_SHAPE: Final[int]
@@ -92,6 +93,7 @@ class Lib:
     MHPY_READ_FULL: Final[int]
     MHPY_READ_WAIT: Final[int]
     MHPY_READ_END: Final[int]
+    MHPY_NO_FILE: Final[int]
 
     def mhpy_options_init(self, options: CData) -> None: ...
     def mhpy_new(self, out: CData, options: CData) -> int: ...
@@ -127,6 +129,9 @@ class Lib:
         body: bytes | CData,
         body_n: int,
         borrow: int,
+    ) -> int: ...
+    def mhpy_file(
+        self, hub: Hub, name: int, head: bytes, head_n: int, pieces: int, fd: int, offset: int
     ) -> int: ...
     def mhpy_head(self, hub: Hub, name: int, head: bytes, head_n: int, pieces: int) -> int: ...
     def mhpy_write(self, hub: Hub, name: int, body: bytes, body_n: int, now: int) -> int: ...

@@ -1,15 +1,21 @@
 """Sends responses from the loop's own thread, a call to the C half for each part.
 
-What is kept here for a request, by its name: a Parking of a response that waits for its client, and
-a body that the C half has borrowed. Both ask for MHPY_FINISH, which clears what is left."""
+What is kept here for a request, by its name: a Parking of a response that waits for its client, a
+body that the C half has borrowed, and a file that it sends, to be closed in the end. All ask for
+MHPY_FINISH, which clears what is left."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sys
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Final, cast
 
+from greenlet import GreenletExit
+
+from meinheld._files import FileWrapper
 from meinheld._loop import Loop, Parking
 from meinheld._native import ffi, lib
-from meinheld._response import ALL, HEAD, SHARE, ErrorLog, NothingMore, Response
+from meinheld._response import ALL, HEAD, SHARE, ErrorLog, ExcInfo, NothingMore, Response
 
 if TYPE_CHECKING:
     from meinheld._native import CData, Hub
@@ -30,6 +36,17 @@ FAILED: Final = (
 )
 
 
+class _Sent:
+    """A file that is being sent, until its response has ended."""
+
+    __slots__ = ("context", "file", "response")
+
+    def __init__(self, response: Response, file: FileWrapper) -> None:
+        self.response = response
+        self.file = file
+        self.context: Context = copy_context()  # the application's, in which its close() is called
+
+
 class Sender:
     """Sends the responses of one loop."""
 
@@ -37,6 +54,7 @@ class Sender:
         self._log = log
         self._waits: dict[int, Parking] = {}
         self._lent: dict[int, CData] = {}
+        self._files: dict[int, _Sent] = {}
 
     def attach(self, loop: Loop) -> None:
         """The loop that runs it; to be called before that runs."""
@@ -55,12 +73,42 @@ class Sender:
         if parking is not None:
             parking.resume(True)
 
-    def finish(self, name: int) -> None:
+    def finish(self, name: int, why: int) -> None:
         """A request has ended, its client gone if it was not done."""
         self._lent.pop(name, None)
         parking = self._waits.pop(name, None)
         if parking is not None:
             parking.resume(False)
+        sent = self._files.pop(name, None)
+        if sent is not None:
+            if why == lib.MH_FINISH_FILE:
+                title = sent.response.title()
+                self._log(f"{title}: its file became shorter, or could not be read", None)
+            self._close(sent)
+
+    def close(self) -> None:
+        """The run is over: closes the files of the requests that were open. Raises what means
+        something to run()."""
+        raised: BaseException | None = None
+        while self._files:
+            _, sent = self._files.popitem()
+            try:
+                self._close(sent)
+            except BaseException as exc:
+                raised = exc
+        if raised is not None:
+            raise raised
+
+    def _close(self, sent: _Sent) -> None:
+        """Closes a file whose response has ended; there is nobody any more to answer if that
+        fails."""
+        try:
+            sent.context.run(sent.file.close)
+        except (KeyboardInterrupt, SystemExit, GreenletExit):
+            raise
+        except BaseException:
+            exc_info = cast(ExcInfo, sys.exc_info())
+            self._log(f"{sent.response.title()}: closing its file failed", exc_info)
 
     # ---- whole responses
 
@@ -110,6 +158,26 @@ class Sender:
             f" {response.announced()}",
             None,
         )
+
+    def file(self, response: Response, file: FileWrapper) -> bool:
+        """Sends head, file and end in one, if this is a file that can be sent without reading it
+        here; it is closed once the response has ended. Returns False if it can't, and nothing has
+        been sent. Raises NothingMore, or ValueError if the head may not be sent."""
+        if response.stage or response.head is None:
+            return False
+        place = file.descriptor()
+        if place is None:
+            return False
+        text, pieces = response.head
+        code = lib.mhpy_file(self.hub, response.name, text, len(text), pieces, *place)
+        if code == lib.MHPY_NO_FILE:
+            return False
+        if code == lib.MH_OK:
+            self._files[response.name] = _Sent(response, file)
+        else:
+            self.look_into(response, code)
+        response.stage = ALL
+        return code == lib.MH_OK
 
     # ---- responses in pieces
 

@@ -15,6 +15,7 @@ from greenlet import GreenletExit
 
 from meinheld._body import send_result
 from meinheld._environ import Environ, Place, Plans
+from meinheld._files import FileWrapper
 from meinheld._input import NO_INPUT
 from meinheld._loop import VERSION, Event, Loop
 from meinheld._native import lib
@@ -52,7 +53,7 @@ class Gateway:
                 "wsgi.multithread": False,
                 "wsgi.multiprocess": True,
                 "wsgi.run_once": False,
-                "wsgi.file_wrapper": _file_wrapper(),
+                "wsgi.file_wrapper": FileWrapper,
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
             },
@@ -135,7 +136,11 @@ class Gateway:
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request has ended, its client gone if it was not done."""
         self._uploads.finish(name)
-        self._sender.finish(name)
+        self._sender.finish(name, why)
+
+    def end(self) -> None:
+        """The run is over."""
+        self._sender.close()
 
     # ---- the application
 
@@ -187,12 +192,6 @@ class Gateway:
             self._sender.abort(response.name)
         else:
             self._sender.refuse(response.name, FAILED)
-
-
-def _file_wrapper() -> type:
-    from wsgiref.util import FileWrapper
-
-    return FileWrapper
 
 
 def _exc_info() -> ExcInfo:

@@ -3,8 +3,11 @@
  * string, so a header can't be smuggled in. All other checks of a head are the library's. */
 #include "mhpy.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The request called name, and its slot; NULL if it has finished. */
 static mh_req *find(mhpy *hub, int64_t name, mhpy__slot **slot) {
@@ -145,6 +148,53 @@ int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, s
     if (rc < 0) return rc;
     if (borrow && body_n) slot->want |= MHPY__WANT_KEPT;
     return answer(hub, req, &h, (mh_str){body, body_n}, borrow != 0);
+}
+
+/* How many bytes file fd has from offset on; 0 if that can't be said, or it can't be sent. */
+static int64_t file_rest(int fd, int64_t offset) {
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & (O_PATH | O_DIRECT)) || (flags & O_ACCMODE) == O_WRONLY) return 0;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) return 0;
+    /* A file of sysfs has a size of 4096 and hardly ever so many bytes. */
+    if (st.st_blocks == 0 || offset < 0 || offset >= st.st_size) return 0;
+    return st.st_size - offset;
+}
+
+/* Head, file, end. copy is closed whatever happens. */
+static int send_file(mh_req *req, const head *h, int copy, int64_t offset, int64_t rest) {
+    /* 304 has no body, and its length is another response's (RFC 9110 8.6). */
+    int64_t length = h->status == 304 ? MH_LENGTH_UNKNOWN : rest;
+    int rc = mh_res_head(req, h->status, h->reason, h->fields, h->n, length);
+    /* The head itself may be at fault, or only its Content-Length be another. */
+    if (rc == MH_EINVAL)
+        rc = mh_res_head(req, h->status, h->reason, h->fields, h->n, MH_LENGTH_UNKNOWN);
+    if (rc < 0) {
+        close(copy);
+        return rc;
+    }
+    rc = mh_res_file(req, copy, offset, rest, 1);
+    if (rc == MH_EINVAL) return break_off(req, MH_ERANGE); /* it has become shorter than offset */
+    /* It may be longer than the head's length, which is what is meant. */
+    if (rc < 0 && rc != MH_ERANGE) return break_off(req, rc);
+    return mh_res_end(req);
+}
+
+int mhpy_file(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces, int fd,
+              int64_t offset) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    head h;
+    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    if (rc < 0) return rc;
+    int64_t rest = file_rest(fd, offset);
+    int copy = rest > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy < 0) return MHPY_NO_FILE;
+    slot->want |= MHPY__WANT_KEPT;
+    rc = send_file(req, &h, copy, offset, rest);
+    flush_due(hub);
+    return rc;
 }
 
 int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {

@@ -66,6 +66,9 @@ enum {
 /* The low two bits of mhpy_read's result. */
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
 
+/* Of mhpy_file: nothing has been sent, for this is no file that sendfile(2) can take as it is. */
+enum { MHPY_NO_FILE = 2 };
+
 typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
 
@@ -151,6 +154,15 @@ int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *ma
  * until MHPY_FINISH (which then follows, if the call succeeds). */
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int borrow);
+/* The same with what file fd has from offset on for a body, sent by sendfile(2). A Content-Length
+ * in the head is the most that is sent; without one, what the file has is the length. fd is copied,
+ * so it may be closed, and its number used again, while the file is being sent. MHPY_FINISH follows
+ * if the call succeeds. Returns MH_OK or MHPY_NO_FILE: fd has nothing from offset on, its length
+ * may be made up (a regular file that holds no block: procfs, sysfs), it can't be read so, or there
+ * is no descriptor for the copy. Errors as mhpy_answer; MH_ERANGE: the file has less than the
+ * Content-Length, and the connection is aborted. */
+int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces, int fd,
+              int64_t offset);
 /* Starts a response whose body follows by mhpy_write. Its length is that of a Content-Length in
  * head, else unknown. The request is kept until mhpy_end: MHPY_FINISH follows if it ends before.
  * Errors as mhpy_answer. */

@@ -1,10 +1,10 @@
-"""A Flask app: a page with a form, what the form posts, an upload, and a stream."""
+"""A Flask app: a page with a form, what the form posts, an upload, a stream, and a download."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Flask, Response, redirect, request, url_for
+from flask import Flask, Response, redirect, request, send_file, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 app = Flask(__name__)
@@ -43,3 +43,8 @@ def stream() -> Response:
 @app.get("/fails")
 def fails() -> str:
     raise ValueError("on purpose")
+
+
+@app.get("/download")
+def download() -> Response:
+    return send_file(request.args["path"])
