@@ -39,6 +39,7 @@ struct mh__conn {
     bool late;       /* the head's deadline passed while its bytes waited to be parsed */
     bool readable;   /* the run task is to call on_readable */
     bool hangup;     /* the run task is to call on_hangup */
+    bool on_disk;    /* what is to be sent next is not in memory yet: out_timer looks again */
     bool running;    /* the run task is under way and will look again at what changes now */
     uint16_t listener;
     mh__addr peer;
@@ -161,6 +162,11 @@ void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer);
 /* Whether it holds so much for its peer, in output and in exchanges not yet finished, that the next
  * request has to wait: a client that sends and doesn't read can't grow memory. */
 bool mh__conn_is_full(const mh__conn *c);
+/* Whether its flush will be brought by EPOLLOUT, since the socket is full, or by out_timer, since
+ * the disk is reading what comes next: trying before that is of no use. */
+static inline bool mh__conn_waits_to_send(const mh__conn *c) {
+    return (c->events & EPOLLOUT) || c->on_disk;
+}
 /* Something was queued on c->out. */
 void mh__conn_written(mh__conn *c);
 

@@ -341,7 +341,7 @@ void mh__conn_on_run(mh_loop *loop, mh__task *task) {
         return;
     }
     /* The rest of what a flush left because its share was used up. */
-    if (c->out.head && !(c->events & EPOLLOUT)) mh__loop_flush_task(loop, &c->flush);
+    if (c->out.head && !mh__conn_waits_to_send(c)) mh__loop_flush_task(loop, &c->flush);
 }
 
 void mh__conn_answered(mh__conn *c) {

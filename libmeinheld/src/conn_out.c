@@ -11,8 +11,7 @@ bool mh__conn_is_full(const mh__conn *c) {
 }
 
 void mh__conn_written(mh__conn *c) {
-    /* While the socket is full, EPOLLOUT brings the flush. */
-    if (!(c->events & EPOLLOUT)) mh__loop_flush_task(c->srv->loop, &c->flush);
+    if (!mh__conn_waits_to_send(c)) mh__loop_flush_task(c->srv->loop, &c->flush);
 }
 
 /* Takes the first unfinished exchange off the list and tells the host. */
@@ -74,6 +73,15 @@ static bool await_output(mh__conn *c) {
     return true;
 }
 
+/* The peer waits for our disk: that is no fault of its own. */
+static void await_disk(mh__conn *c) {
+    mh_server *srv = c->srv;
+    c->on_disk = true;
+    mh__rate_pause(&c->out_rate, mh_loop_now(srv->loop));
+    mh__conn_want(c, 0, EPOLLOUT);
+    mh__timer_arm(srv->loop, &c->out_timer, srv->cls.disk);
+}
+
 static void output_done(mh__conn *c) {
     mh__timer_stop(&c->out_timer);
     mh__rate_pause(&c->out_rate, mh_loop_now(c->srv->loop));
@@ -93,6 +101,7 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
     mh__conn *c = MH__CONN_OF(task, flush);
     mh_server *srv = c->srv;
     if (c->doomed) return; /* its run task is queued */
+    c->on_disk = false;
     c->out.last = c->state == MH__CONN_FLUSH && c->last && !c->dropping;
     enum mh__outq_result result =
         c->out.head ? mh__outq_send(&srv->out, &c->out, c->fd, srv->cfg.step_write)
@@ -125,6 +134,9 @@ void mh__conn_on_flush(mh_loop *loop, mh__task *task) {
             mh__conn_close(c, MH_FINISH_TIMEOUT);
         }
         break;
+    case MH__OUTQ_DISK:
+        await_disk(c);
+        break;
     case MH__OUTQ_BUDGET:
         mh__timer_stop(&c->out_timer);
         mh__conn_want(c, 0, EPOLLOUT);
@@ -145,7 +157,11 @@ static bool room_waits(const mh__conn *c) {
 
 void mh__conn_on_out_timeout(mh_loop *loop, mh__timer *timer) {
     mh__conn *c = MH__CONN_OF(timer, out_timer);
-    if (c->doomed) return;             /* its run task closes it */
+    if (c->doomed) return; /* its run task closes it */
+    if (c->on_disk) {
+        mh__loop_flush_task(loop, &c->flush);
+        return;
+    }
     if (c->state == MH__CONN_LINGER) { /* drained for long enough */
         mh__conn_close(c, MH_FINISH_DONE);
         return;

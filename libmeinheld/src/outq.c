@@ -18,15 +18,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "readahead.h"
+
 enum {
     CHUNK_SIZE = 4096, /* of a pooled segment with its header: a head and a small body fit */
     CHUNKS_KEPT = 256, /* as many as a busy step has answers */
     SEGS_KEPT = 64,
     IOV_MOST = 64 /* segments per sendmsg */
 };
-
-/* sendfile and writev take at most this many bytes a call (sendfile(2), NOTES). */
-#define SEND_MOST ((uint64_t)0x7ffff000)
 
 enum seg_kind { SEG_CHUNK, SEG_OWN, SEG_BORROWED, SEG_FILE };
 
@@ -39,11 +38,12 @@ struct mh__seg {
     } at;
     mh_done_cb done; /* borrowed: called when popped; else NULL */
     void *user;
-    uint32_t room; /* bytes free behind the data; only copies have room */
-    int fd;        /* file */
-    uint8_t kind;  /* enum seg_kind */
-    bool own;      /* file: close it when popped */
-    char data[];   /* of SEG_CHUNK and SEG_OWN */
+    uint32_t room;       /* bytes free behind the data; only copies have room */
+    int fd;              /* file */
+    mh__readahead ahead; /* file */
+    uint8_t kind;        /* enum seg_kind */
+    bool own;            /* file: close it when popped */
+    char data[];         /* of SEG_CHUNK and SEG_OWN */
 };
 
 #define CHUNK_ROOM ((uint32_t)(CHUNK_SIZE - sizeof(mh__seg)))
@@ -290,12 +290,13 @@ static ssize_t sendfile_quietly(const mh__outq_env *env, int sock, int fd, off_t
 
 static enum mh__outq_result send_file(mh__outq_env *env, mh__outq *q, int sock, uint64_t most) {
     mh__seg *seg = q->head;
-    if (most > SEND_MOST) most = SEND_MOST;
+    uint64_t n = seg->left < most ? seg->left : most;
+    n = mh__readahead_look(&seg->ahead, seg->fd, seg->at.offset, n, seg->left);
+    if (n == 0) return MH__OUTQ_DISK;
     ssize_t sent;
     do {
         off_t offset = seg->at.offset;
-        sent = sendfile_quietly(env, sock, seg->fd, &offset,
-                                (size_t)(seg->left < most ? seg->left : most));
+        sent = sendfile_quietly(env, sock, seg->fd, &offset, (size_t)n);
     } while (sent < 0 && errno == EINTR);
     if (sent == 0) return MH__OUTQ_FILE; /* it has become shorter */
     if (sent < 0) {

@@ -63,6 +63,7 @@ enum mh__outq_result {
     MH__OUTQ_EMPTY,  /* all has been taken */
     MH__OUTQ_AGAIN,  /* the socket is full: wait for EPOLLOUT */
     MH__OUTQ_BUDGET, /* enough for one turn, and more is pending */
+    MH__OUTQ_DISK,   /* a file's next bytes are not in memory yet: try again in a while */
     MH__OUTQ_GONE,   /* the peer has gone: EPIPE, ECONNRESET and their like */
     MH__OUTQ_FILE /* a file ended before its length or could not be read: nothing right can follow
                    */

@@ -102,6 +102,7 @@ static int make_classes(mh_server *srv) {
         {&srv->cls.linger, cfg->linger_timeout},
         {&srv->cls.linger_whole, cfg->linger_time},
         {&srv->cls.accept_rest, cfg->accept_pause},
+        {&srv->cls.disk, 1},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         *all[i].cls = mh__loop_class(srv->loop, all[i].ms);

@@ -33,7 +33,7 @@ struct mh_server {
      */
     struct {
         int head, body, body_first, write, write_first, keepalive, linger, linger_whole,
-            accept_rest;
+            accept_rest, disk;
     } cls;
 
     mh__bufs bufs;

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -69,6 +70,7 @@ static struct {
     kernel_client clients[CLIENTS];
     kernel_client *backlog[CLIENTS]; /* the first accepted first */
     size_t n_backlog;
+    bool disk_busy;
     unsigned first_ready; /* where the next epoll_wait begins to look */
 } k;
 
@@ -119,6 +121,8 @@ enum call {
     CALL_RECV,
     CALL_SEND,
     CALL_SENDFILE,
+    CALL_PREADV2,
+    CALL_FADVISE,
     CALL_EPOLL_CTL,
     CALL_EPOLL_WAIT,
     CALL_IOCTL,
@@ -147,6 +151,8 @@ static const struct {
                    {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM, ENOBUFS}},
     [CALL_SEND] = {"send", {EINTR, EAGAIN, SHORT}, {EPIPE, ECONNRESET, ENOBUFS, ENOMEM}},
     [CALL_SENDFILE] = {"sendfile", {EINTR, EAGAIN, SHORT}, {EPIPE, ECONNRESET, EIO, ENOMEM}},
+    [CALL_PREADV2] = {"preadv2", {EAGAIN, EOPNOTSUPP}, {0}},
+    [CALL_FADVISE] = {"posix_fadvise", {EINVAL}, {0}},
     [CALL_EPOLL_CTL] = {"epoll_ctl", {0}, {ENOMEM, ENOSPC}},
     [CALL_EPOLL_WAIT] = {"epoll_wait", {EINTR}, {0}},
     [CALL_IOCTL] = {"ioctl", {EINVAL}, {0}},
@@ -258,6 +264,8 @@ unsigned kernel_stop(void) {
 void kernel_pass_ms(uint64_t ms) { clock_pass_ms(ms); }
 void kernel_pass_us(uint64_t us) { clock_pass_us(us); }
 uint64_t kernel_now_ns(void) { return clock_ns; }
+
+void kernel_disk_busy(bool busy) { k.disk_busy = busy; }
 
 int kernel_listen(void) { return open_slot(LISTENER); }
 
@@ -376,6 +384,20 @@ ssize_t sendfile(int fd, int file, off_t *offset, size_t n) {
     append(&c->out, block, (size_t)got);
     *offset += got;
     return got;
+}
+
+/* Files are real, and in memory unless a fault says otherwise. */
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags) {
+    if (!k.running) return syscall(SYS_preadv2, fd, iov, n, offset, 0, flags);
+    MUST(n == 1 && flags == RWF_NOWAIT);
+    int error = fault(CALL_PREADV2);
+    if (k.disk_busy) error = EAGAIN;
+    return error ? fail(error) : pread(fd, iov->iov_base, iov->iov_len, offset);
+}
+
+int posix_fadvise(int fd, off_t offset, off_t n, int advice) {
+    if (k.running) return fault(CALL_FADVISE);
+    return syscall(SYS_fadvise64, fd, offset, n, advice) < 0 ? errno : 0;
 }
 
 /* libc's header says that poll only writes to fds, which then looks unset here; and gcc and clang

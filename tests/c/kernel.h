@@ -24,6 +24,9 @@ uint64_t kernel_now_ns(void);
 /* Whether epoll_wait would report something: whoever polls epoll's descriptor would be woken. */
 bool kernel_is_ready(void);
 
+/* While it is, no file is in memory. */
+void kernel_disk_busy(bool busy);
+
 /* ---- clients --------------------------------------------------------------------------------- */
 
 /* A listening socket, for mh_server_listen_fd. */

@@ -94,7 +94,7 @@ static void check_woken(void) { HOLDS(!w.shared || !must_step() || kernel_is_rea
 static void check_guarded(const mh__conn *c) {
     bool in = mh__timer_armed(&c->in_timer), out = mh__timer_armed(&c->out_timer);
     HOLDS(!c->doomed && !c->readable && !c->hangup);
-    HOLDS(!c->out.head || (out && (c->events & EPOLLOUT)));
+    HOLDS(!c->out.head || (out && mh__conn_waits_to_send(c)));
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
     case MH__CONN_IDLE:
@@ -481,6 +481,7 @@ static void move_host(void) {
         break;
     case 5:
         mh_server_trim(w.srv[chance(SERVERS)]);
+        kernel_disk_busy(chance(2));
         break;
     case 6:
         mh_loop_wakeup(w.loop);
@@ -519,6 +520,7 @@ static void move(void) {
 
 /* Everybody goes on to the end: what is owed is answered, read and waited for. */
 static void wind_down(void) {
+    kernel_disk_busy(false);
     for (int i = 0; i < w.n_clients; i++) {
         client *c = &w.clients[i];
         kernel_window(c->of, 1 << 20);
