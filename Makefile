@@ -73,7 +73,7 @@ lint: ## clang-format, ruff and mypy, changing nothing
 	@.venv/bin/ruff check --quiet $(PY_DIRS)
 	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
 	@.venv/bin/mypy
-	@.venv/bin/mypy --python-version 3.10 tests/py tests/soak
+	@.venv/bin/mypy --python-version 3.10 tests/conftest.py tests/py tests/soak
 	@.venv/bin/mypy --python-version 3.10 tests/diff
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 

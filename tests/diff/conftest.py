@@ -1,4 +1,4 @@
-"""Hypothesis' profiles, and the way to the modules of tests/py.
+"""Hypothesis' profiles.
 
 The profile ci, which is the default, draws the same examples each time, and a bounded number of
 them. HYPOTHESIS_PROFILE=long draws thirty times as many, and others each time.
@@ -7,13 +7,9 @@ them. HYPOTHESIS_PROFILE=long draws thirty times as many, and others each time.
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "py"))
 
 # No test may fail by the clock, so neither an example nor the drawing of one has a time limit.
 settings.register_profile(

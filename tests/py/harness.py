@@ -156,6 +156,7 @@ class Server(Process):
         directory: Path,
         settings: dict[str, int],
         limits: dict[str, float],
+        env: dict[str, str] | None = None,
     ) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(listening_socket(address)) for address in addresses]
@@ -167,7 +168,7 @@ class Server(Process):
             argv = [sys.executable, str(HERE / "serve.py"), app, ",".join(map(str, fds))]
             argv += [f"{key}={value}" for key, value in settings.items()]
             argv += [f"limits.{key}={value}" for key, value in limits.items()]
-            super().__init__(argv, directory, pass_fds=fds)
+            super().__init__(argv, directory, env=env, pass_fds=fds)
 
     @property
     def address(self) -> Address:
@@ -206,12 +207,14 @@ def serving(
     tracebacks: int = 0,
     status: int = 0,
     limits: dict[str, float] | None = None,
+    env: dict[str, str] | None = None,
     **settings: int,
 ) -> Iterator[Server]:
     """Serves app ("module:name") at address and more for as long as the block runs, then checks
     that the server is still well: it must end with status, having logged that many tracebacks.
-    limits are those of server.set_limits(), settings those of its other setters."""
-    server = Server(app, [address, *more], directory, settings, limits or {})
+    limits are those of server.set_limits(), settings those of its other setters; env is added to
+    the environment."""
+    server = Server(app, [address, *more], directory, settings, limits or {}, env)
     try:
         yield server
         ended = server.stop()

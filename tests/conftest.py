@@ -1,4 +1,5 @@
-"""Fixtures: each test starts its own servers, which are ended and checked when it is over."""
+"""What all Python tests share: a time limit, and fixtures by which each test starts its own
+servers, which are ended and checked when it is over."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from harness import Process, Server, serving
 TIME_LIMIT = 60
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives every test a hard limit that does not rest on how pytest was called."""
+    """Gives every test a hard limit that does not rest on how pytest was called, unless it has
+    one."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
