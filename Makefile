@@ -31,7 +31,7 @@ serve: build ## build, then serve the README's hello world on 127.0.0.1:8000
 	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python exec .venv/bin/python examples/hello.py
 
 test: build ## build and run all tests, C and Python
-	@tools/setup.sh test diff
+	@tools/setup.sh test diff frameworks
 	@$(NINJA) --quiet -C $(DEV) $(FRAMER)
 	@status=0; \
 	.venv/bin/meson test -C $(DEV) --no-suite python --no-suite diff --print-errorlogs || status=1; \
@@ -68,13 +68,14 @@ bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py
 
 lint: ## clang-format, ruff and mypy, changing nothing
-	@tools/setup.sh build test diff lint
+	@tools/setup.sh build test diff frameworks lint
 	@.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	@.venv/bin/ruff check --quiet $(PY_DIRS)
 	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
 	@.venv/bin/mypy
 	@.venv/bin/mypy --python-version 3.10 tests/conftest.py tests/py tests/soak
 	@.venv/bin/mypy --python-version 3.10 tests/diff
+	@.venv/bin/mypy --python-version 3.10 tests/frameworks
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 
 format: ## lay out all files as lint wants them

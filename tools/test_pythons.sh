@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the Python tests on the installed package with every Python at hand: what `pip install .` makes for the oldest
-# CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own.
+# CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own. The first
+# and the last of them run tests/frameworks as well: between these, the frameworks' releases are those of a neighbour.
 #
 # environment: PYTHONS (default: pypy3 python3.10 python3.11 python3.12 python3.13; the last one's summary comes last)
 set -euo pipefail
@@ -40,23 +41,24 @@ find_python() {
     done < <(candidates "$1")
 }
 
-# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty.
+# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty; with frameworks
+# if $4 is set.
 run_tests() {
-    local python=$1 directory=$2 wheel=$3
+    local python=$1 directory=$2 wheel=$3 frameworks=$4
     "$python" -m venv --clear "$directory/venv"
     local pip=("$directory/venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
     if [ -z "$wheel" ]; then
         "${pip[@]}" wheel --no-deps --wheel-dir "$directory" .
         wheel=$(echo "$directory"/*.whl)
     fi
-    "${pip[@]}" install "${wheel}[test]"
-    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2
+    "${pip[@]}" install "${wheel}[test${frameworks:+,frameworks}]"
+    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 \
+        tests/py ${frameworks:+tests/frameworks}
 }
 
 rm -rf "$work"
 mkdir -p "$work"
-status=0
-shared= # the wheel of the oldest CPython
+names=() pythons=()
 for name in ${PYTHONS:-pypy3 python3.10 python3.11 python3.12 python3.13}; do
     if [ "$name" = pypy3 ]; then
         python=$(command -v pypy3 || true)
@@ -68,12 +70,24 @@ for name in ${PYTHONS:-pypy3 python3.10 python3.11 python3.12 python3.13}; do
         echo "== $name: not here, or without its headers or venv"
         continue
     fi
+    names+=("$name")
+    pythons+=("$python")
+done
+
+status=0
+shared= # the wheel of the oldest CPython
+last=$((${#names[@]} - 1))
+for ((i = 0; i <= last; i++)); do
+    name=${names[i]} python=${pythons[i]} frameworks=
+    if ((i == 0 || i == last)); then
+        frameworks=yes
+    fi
     echo "== $name: $("$python" -c 'import sys; print(sys.version)' | tr '\n' ' ')"
     directory=$work/$name
     if [ "$name" = pypy3 ]; then
-        run_tests "$python" "$directory" '' || status=1
+        run_tests "$python" "$directory" '' "$frameworks" || status=1
     else
-        run_tests "$python" "$directory" "$shared" || status=1
+        run_tests "$python" "$directory" "$shared" "$frameworks" || status=1
         [ -n "$shared" ] || shared=$(compgen -G "$directory/*-abi3-*.whl" || true)
     fi
 done

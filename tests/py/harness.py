@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +144,16 @@ class Process:
     def open_fds(self) -> set[str]:
         """Its descriptors' numbers, from /proc."""
         return set(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def positions(self, path: Path) -> set[int]:
+        """Where its open descriptors of a file stand. One that is sent by sendfile(2) stays."""
+        found = set()
+        for fd in self.open_fds():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(f"/proc/{self.pid}/fd/{fd}") == str(path):
+                    text = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text()
+                    found.add(int(text.split()[1]))
+        return found
 
 
 class Server(Process):

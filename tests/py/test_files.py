@@ -54,19 +54,6 @@ def get(client: Client, name: str, path: Path, /, method: str = "GET", **query: 
     return client.get(target(name, path, **query), method=method)
 
 
-def positions(server: Server, path: Path) -> set[int]:
-    """Where the server's open descriptors of a file stand."""
-    found = set()
-    for fd in server.open_fds():
-        try:
-            if os.readlink(f"/proc/{server.pid}/fd/{fd}") == str(path):
-                text = Path(f"/proc/{server.pid}/fdinfo/{fd}").read_text()
-                found.add(int(text.split()[1]))
-        except FileNotFoundError:  # closed meanwhile
-            pass
-    return found
-
-
 def await_closed(server: Server, times: int) -> None:
     """Returns once files have been closed so many times; more is an error, now or at the end."""
     wait_until(lambda: server.log.count("closed\n") >= times, f"closed {times} files")
@@ -140,36 +127,10 @@ def test_a_file_is_not_read_while_it_is_sent(serve: Serve, large: Path) -> None:
         client.send(request(target("/file", large, offset=1000)))
         assert client.read_head().get("Content-Length") == str(64 * MEBIBYTE - 1000)
         client.read_some(MEBIBYTE)
-        assert len(positions(server, large)) == 1
-        assert positions(server, large) <= {0, 1000}
+        assert len(server.positions(large)) == 1
+        assert server.positions(large) <= {0, 1000}
         client.read_some(63 * MEBIBYTE - 1000)
         await_closed(server, 1)
-
-
-@pytest.mark.parametrize("app", ["apps.flask_form:app", "apps.djsite.wsgi:application"])
-def test_a_framework_s_download_is_not_read_while_it_is_sent(
-    serve: Serve, large: Path, app: str
-) -> None:
-    server = serve(app)
-    with server.connect() as client:
-        client.send(request(target("/download", large), host="testsite"))
-        response = client.read_head()
-        assert (response.status, response.get("Content-Length")) == (200, str(64 * MEBIBYTE))
-        client.read_some(MEBIBYTE)
-        assert positions(server, large) == {0}
-        client.read_some(63 * MEBIBYTE)
-        wait_until(lambda: not positions(server, large), "closed the download")
-
-
-@pytest.mark.parametrize("app", ["apps.flask_form:app", "apps.djsite.wsgi:application"])
-def test_a_framework_s_head_has_a_length_and_leaves_nothing_open(
-    serve: Serve, small: Path, app: str
-) -> None:
-    server = serve(app)
-    with server.connect() as client:
-        response = client.get(target("/download", small), method="HEAD", host="testsite")
-        assert (response.status, response.get("Content-Length")) == (200, str(len(LINE) * 1000))
-        wait_until(lambda: not positions(server, small), "closed the file")
 
 
 def test_the_example_serves_a_file_and_is_short(spawn: Callable[..., Process]) -> None:
@@ -431,7 +392,7 @@ def test_a_file_is_closed_once_when_its_client_leaves(serve: Serve, large: Path,
             client.send(request(target("/file", large, kind=kind)))
             client.read_some(10_000)
         await_closed(server, times)
-    wait_until(lambda: not positions(server, large), "closed every descriptor")
+    wait_until(lambda: not server.positions(large), "closed every descriptor")
 
 
 def test_a_file_is_closed_once_when_its_client_is_too_slow(serve: Serve, large: Path) -> None:
@@ -440,7 +401,7 @@ def test_a_file_is_closed_once_when_its_client_is_too_slow(serve: Serve, large: 
         client.send(request(target("/file", large)))
         client.read_head()
         await_closed(server, 1)
-    assert not positions(server, large)
+    assert not server.positions(large)
 
 
 def test_a_file_is_closed_once_when_its_head_may_not_be_sent(serve: Serve, small: Path) -> None:

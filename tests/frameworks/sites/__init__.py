@@ -1,0 +1,1 @@
+"""The sites that the tests visit, one for each framework."""
