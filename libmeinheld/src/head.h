@@ -52,8 +52,4 @@ size_t mh__head_write(char *buf, const mh__head_plan *plan, const mh__head_extra
 /* The standard reason phrase of a status, "" if it has none. */
 mh_str mh__reason(int status);
 
-/* t (seconds since 1970) as IMF-fixdate (RFC 9110 5.6.7) into buf, 29 bytes, not terminated. Valid
- * to year 9999. */
-void mh__date_write(char *buf, int64_t t);
-
 #endif

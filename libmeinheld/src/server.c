@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "date.h"
 #include "head.h"
 #include "sized.h"
 

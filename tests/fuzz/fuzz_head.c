@@ -6,6 +6,7 @@
 
 #include <time.h>
 
+#include "date.h"
 #include "fuzz.h"
 #include "parser.h"
 
