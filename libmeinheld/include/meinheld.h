@@ -87,6 +87,7 @@ typedef struct mh_str {
 typedef struct mh_loop mh_loop;     /* descriptors, timers, posts */
 typedef struct mh_server mh_server; /* listeners and connections that share handlers and limits */
 typedef struct mh_req mh_req;       /* one exchange: a request and its response */
+typedef struct mh_static mh_static; /* a directory whose files are served */
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
@@ -339,6 +340,12 @@ MH_API size_t mh_req_fields(const mh_req *req);
 MH_API int mh_req_field(const mh_req *req, size_t i, mh_str *name, mh_str *value);
 /* The first field called name (n bytes, any case), into *value. Errors: MH_ENOENT. */
 MH_API int mh_req_find(const mh_req *req, const char *name, size_t n, mh_str *value);
+/* Whether the path is prefix or lies below it, in whole segments and with the path's escapes
+ * decoded: "/static" has "/static" below it, "/static/a" and "/%73tatic/a", but not "/staticfoo".
+ * prefix (n bytes) is not encoded; "" and "/" have every path below them. *below is what follows,
+ * still encoded: empty, or beginning with a '/', which may be encoded too. Errors: MH_ENOENT. */
+MH_API int mh_req_below(const mh_req *req, const char *prefix, size_t n, mh_str *below);
+
 /* All field lines as they came, from the first name to the last CRLF: equal bytes, equal fields. A
  * head lies in one piece: from the first byte of mh_req_method to the last of this, which is empty
  * but in its place if there are no fields. */
@@ -431,6 +438,54 @@ MH_API int mh_res_end(mh_req *req);
 /* Head, body and end in one call; body is copied. Errors and fields as mh_res_head. */
 MH_API int mh_res_simple(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n,
                          mh_str body);
+
+/* ---- static files ---------------------------------------------------------------------------- */
+
+typedef struct mh_static_config {
+    size_t size;       /* sizeof(mh_static_config), set by mh_static_config_init */
+    const char *index; /* the file that stands for a directory whose path ends in '/'; copied; NULL
+                          or "": none; "index.html" */
+    int precompressed; /* non-zero: a client that takes it gets FILE.br or FILE.gz in place of a
+                          FILE that such coding makes smaller; 1 */
+    const mh_str *fields; /* n_fields pairs name, value, copied: further fields of 200, 206 and 304,
+                             such as Cache-Control; none */
+    size_t n_fields;
+} mh_static_config;
+
+MH_API void mh_static_config_init_sized(mh_static_config *cfg, size_t size);
+static inline void mh_static_config_init(mh_static_config *cfg) {
+    mh_static_config_init_sized(cfg, sizeof *cfg);
+}
+
+/* Opens a directory whose files mh_res_static is to send. It stays this directory, whatever its
+ * path comes to mean; what is in it may change at any time. cfg may be NULL for the defaults.
+ * Errors: MH_EINVAL (a size that is too small, an index that is no name or begins with '.', a field
+ * that may not be sent or that mh_res_static sets itself), MH_ESYS (mh_loop_errno: ENOENT, ENOTDIR,
+ * EACCES...), MH_ENOMEM. On failure *out is NULL. */
+MH_API int mh_static_new(mh_static **out, mh_loop *loop, const char *directory,
+                         const mh_static_config *cfg);
+
+/* Closes it; answers that are on their way are not disturbed. mh_loop_free does it for those that
+ * are left, after the servers. NULL is ignored. */
+MH_API void mh_static_free(mh_static *dir);
+
+/* The whole answer to a request for the file that path names below dir: path is a part of a
+ * request's path, still encoded, with or without its first '/' (see mh_req_below).
+ *
+ * 200, 206 for one range or several, 304, 412, 416 (RFC 9110 13, 14), 301 for a directory without
+ * its '/' if it has an index, 405 but for GET and HEAD, 503 without descriptors or memory in the
+ * kernel, 500 for what can't be read. Everything else is 404: what is not there, is no regular
+ * file, may not be read, lies behind a symbolic link that is absolute or leads out, or has a
+ * segment in its path that is empty, begins with '.' (but ".well-known" as the first) or has an
+ * encoded '/', a '\' or a control byte in it. A neighbour that is older than its file, in seconds,
+ * is not sent.
+ *
+ * Errors: MH_EINVAL (dir is of another loop), MH_ESTATE (a response has begun), MH_ECLOSED,
+ * MH_ENOMEM, MH_ERANGE (the file has become shorter). The exchange has not been answered then, or
+ * has been aborted: mh_res_started tells, and mh_req_abort is right in either case. */
+MH_API int mh_res_static(mh_req *req, mh_static *dir, mh_str path);
+
+/* ---- what has gone --------------------------------------------------------------------------- */
 
 /* Bytes queued for this connection that the kernel has not taken. */
 MH_API size_t mh_res_pending(const mh_req *req);

@@ -359,12 +359,15 @@ void mh_loop_free(mh_loop *loop) {
     release(loop);
 }
 
-void mh__loop_adopt(mh_loop *loop, mh__child *child) {
-    child->prev = &loop->children;
-    child->next = loop->children.next;
+static void adopt(mh__child *after, mh__child *child) {
+    child->prev = after;
+    child->next = after->next;
     child->next->prev = child;
-    loop->children.next = child;
+    after->next = child;
 }
+
+void mh__loop_adopt(mh_loop *loop, mh__child *child) { adopt(&loop->children, child); }
+void mh__loop_adopt_last(mh_loop *loop, mh__child *child) { adopt(loop->children.prev, child); }
 
 void mh__loop_disown(mh__child *child) {
     if (!child->next) return;

@@ -102,6 +102,8 @@ struct mh__child {
     void (*free)(mh__child *child);
 };
 void mh__loop_adopt(mh_loop *loop, mh__child *child);
+/* For what the callbacks of servers may still use: freed after all servers. */
+void mh__loop_adopt_last(mh_loop *loop, mh__child *child);
 void mh__loop_disown(mh__child *child);
 
 #endif

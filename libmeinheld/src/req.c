@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "path.h"
 
 /* ---- making and end -------------------------------------------------------------------------- */
 
@@ -99,6 +100,10 @@ int mh_req_find(const mh_req *req, const char *name, size_t n, mh_str *value) {
         return MH_OK;
     }
     return MH_ENOENT;
+}
+
+int mh_req_below(const mh_req *req, const char *prefix, size_t n, mh_str *below) {
+    return mh__path_below(mh_req_path(req), (mh_str){prefix, n}, below) ? MH_OK : MH_ENOENT;
 }
 
 int64_t mh_req_length(const mh_req *req) {

@@ -194,12 +194,14 @@ static void an_init_writes_no_more_than_the_struct_that_the_host_has(void) {
         mh_config cfg;
         mh_handlers h;
         mh_loop_config loop_cfg;
+        mh_static_config static_cfg;
     } u;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         memset(&u, 0xee, sizeof u);
         if (i == 0) mh_config_init_sized(&u.cfg, SHORTER);
         if (i == 1) mh_handlers_init_sized(&u.h, SHORTER);
         if (i == 2) mh_loop_config_init_sized(&u.loop_cfg, SHORTER);
+        if (i == 3) mh_static_config_init_sized(&u.static_cfg, SHORTER);
         CHECK_INT(*(const size_t *)(const void *)&u, SHORTER);
         CHECK(memcmp(u.bytes + sizeof(size_t), kept, 4) != 0);
         CHECK(memcmp(u.bytes + SHORTER, kept, 4) == 0);
