@@ -439,6 +439,89 @@ static void making_a_hub_fails_cleanly(void) {
     }
 }
 
+/* ---- static files ---------------------------------------------------------------------------- */
+
+static const mhpy_static_options etc = {
+    .directory = "/etc", .index = "index.html", .fields = "A\nb\nC\nd", .fields_n = 7, .pieces = 4};
+
+/* The hub is as good as before, and has the prefixes that it had. */
+static void adding_a_directory_fails_cleanly(void) {
+    bool reached = true;
+    size_t k = 1;
+    for (; reached && k < 1000; k++) {
+        mhpy_options options;
+        mhpy *hub;
+        mhpy_options_init(&options);
+        blocks = 0;
+        counting = true;
+        REQUIRE(mhpy_new(&hub, &options) == MH_OK);
+        CHECK_INT(mhpy_static(hub, "/a", 2, &etc), MH_OK);
+        countdown = k;
+        int rc = mhpy_static(hub, "/a/b", 4, &etc);
+        reached = countdown == 0;
+        countdown = 0;
+        CHECK_INT(rc, reached ? MH_ENOMEM : MH_OK);
+        CHECK_INT(hub->n_statics, reached ? 1 : 2);
+        mhpy_free(hub);
+        counting = false;
+        CHECK_INT(blocks, 0);
+    }
+    CHECK(k > 4);
+}
+
+static void what_cant_be_served_is_refused(void) {
+    mhpy_static_options options = etc;
+    mhpy_options hub_options;
+    mhpy *hub;
+    mhpy_options_init(&hub_options);
+    REQUIRE(mhpy_new(&hub, &hub_options) == MH_OK);
+    options.directory = "/nowhere";
+    CHECK_INT(mhpy_static(hub, "/a", 2, &options), MH_ESYS);
+    CHECK_INT(mhpy_errno(hub), ENOENT);
+    options = etc;
+    options.pieces = 3; /* a newline too many */
+    CHECK_INT(mhpy_static(hub, "/a", 2, &options), MH_EINVAL);
+    options.pieces = 6; /* one too few */
+    CHECK_INT(mhpy_static(hub, "/a", 2, &options), MH_EINVAL);
+    options.fields_n = 5, options.pieces = 3; /* no pairs */
+    CHECK_INT(mhpy_static(hub, "/a", 2, &options), MH_EINVAL);
+    CHECK_INT(hub->n_statics, 0);
+    CHECK_INT(mhpy_static(NULL, "/a", 2, &etc), MH_ECLOSED);
+    mhpy_free(hub);
+}
+
+/* None of them has a name, and no event is told of it, of its end neither. */
+static void a_request_for_a_file_becomes_no_event(void) {
+    host h = {0};
+    mhpy_options options;
+    answer a;
+    peer p;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    CHECK_INT(mhpy_static(h.hub, "/etc", 4, &etc), MH_OK);
+    peer_open_(&p, unix_connect(h.path));
+    for (int i = 0; i < 3; i++) {
+        static const char ask[] = "GET /etc/passwd HTTP/1.1\r\n" HOST "\r\n";
+        REQUIRE(send(p.fd, ask, sizeof ask - 1, MSG_NOSIGNAL) > 0);
+        for (int turns = 0; turns < 100 && !answer_take(&p, &a, false); turns++) {
+            mhpy_batch batch;
+            CHECK_INT(mhpy_step(h.hub, 0, &batch), 0);
+        }
+        CHECK_INT(a.status, 200);
+        CHECK_MEM(answer_field(&a, "C"), 1, "d");
+        answer_free(&a);
+    }
+    mhpy_counts counts;
+    CHECK_INT(mhpy_count(h.hub, &counts), MH_OK);
+    CHECK_INT(counts.requests, 0);
+    peer_close(&p);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
 int main(void) {
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
     RUN(the_ends_of_many_requests_are_told_without_memory);
@@ -446,5 +529,8 @@ int main(void) {
     RUN(what_sendfile_can_t_take_as_it_is_is_no_file);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
     RUN(making_a_hub_fails_cleanly);
+    RUN(adding_a_directory_fails_cleanly);
+    RUN(what_cant_be_served_is_refused);
+    RUN(a_request_for_a_file_becomes_no_event);
     return check_end();
 }

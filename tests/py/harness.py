@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -167,6 +168,7 @@ class Server(Process):
         settings: dict[str, int],
         limits: dict[str, float],
         env: dict[str, str] | None = None,
+        statics: dict[str, dict[str, object]] | None = None,
     ) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(listening_socket(address)) for address in addresses]
@@ -178,6 +180,7 @@ class Server(Process):
             argv = [sys.executable, str(HERE / "serve.py"), app, ",".join(map(str, fds))]
             argv += [f"{key}={value}" for key, value in settings.items()]
             argv += [f"limits.{key}={value}" for key, value in limits.items()]
+            argv += [f"static.{key}={json.dumps(value)}" for key, value in (statics or {}).items()]
             super().__init__(argv, directory, env=env, pass_fds=fds)
 
     @property
@@ -218,13 +221,14 @@ def serving(
     status: int = 0,
     limits: dict[str, float] | None = None,
     env: dict[str, str] | None = None,
+    statics: dict[str, dict[str, object]] | None = None,
     **settings: int,
 ) -> Iterator[Server]:
     """Serves app ("module:name") at address and more for as long as the block runs, then checks
     that the server is still well: it must end with status, having logged that many tracebacks.
-    limits are those of server.set_limits(), settings those of its other setters; env is added to
-    the environment."""
-    server = Server(app, [address, *more], directory, settings, limits or {}, env)
+    limits are those of server.set_limits(), statics the arguments of server.static() by prefix,
+    settings those of its other setters; env is added to the environment."""
+    server = Server(app, [address, *more], directory, settings, limits or {}, env, statics)
     try:
         yield server
         ended = server.stop()

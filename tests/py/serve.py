@@ -3,9 +3,10 @@
     python serve.py MODULE:APP FD[,FD...] [NAME=NUMBER ...]
 
 Each NAME=NUMBER calls server.set_NAME(NUMBER); those of the form limits.NAME=NUMBER together call
-server.set_limits(NAME=NUMBER, ...). The sockets listen before this process starts, so
-a test can connect at once: its connection waits in the backlog, and no test has to guess when its
-server is ready.
+server.set_limits(NAME=NUMBER, ...), and static.PREFIX=JSON calls server.static(PREFIX, **JSON), the
+pairs of its headers made tuples. The sockets listen before this process starts, so a test can
+connect at once: its connection waits in the backlog, and no test has to guess when its server is
+ready.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ def main() -> None:
     from meinheld import server
 
     limits = {}
+    statics = {}
     for setting in settings:
         key, _, value = setting.partition("=")
         group, _, limit = key.partition(".")
-        if limit:
+        if group == "static":
+            statics[limit] = json.loads(value)
+        elif limit:
             limits[limit] = json.loads(value)
         else:
             getattr(server, f"set_{group}")(int(value))
     server.set_limits(**limits)
+    for prefix, options in statics.items():
+        headers = [(name, value) for name, value in options.pop("headers", [])]
+        server.static(prefix, headers=headers, **options)
     server.listen(socket_fd=fds)
     for fd in fds:
         os.close(fd)  # the server has its own by now, and these are inheritable

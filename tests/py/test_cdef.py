@@ -84,7 +84,13 @@ def test_no_event_flag_or_state_is_left_out() -> None:
 
 def test_every_struct_has_the_fields_of_the_header() -> None:
     declared = structs(CDEF)
-    assert set(declared) == {"mh_config", "mhpy_options", "mhpy_batch", "mhpy_counts"}
+    assert set(declared) == {
+        "mh_config",
+        "mhpy_options",
+        "mhpy_static_options",
+        "mhpy_batch",
+        "mhpy_counts",
+    }
     real = structs(HEADERS)
     assert declared == {name: real.get(name) for name in declared}
 

@@ -23,6 +23,7 @@ from meinheld.server import (
     set_max_content_length,
     set_picoev_max_fd,
     shutdown,
+    static,
     stop,
     timeout,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "set_max_content_length",
     "set_picoev_max_fd",
     "shutdown",
+    "static",
     "stop",
     "timeout",
 ]

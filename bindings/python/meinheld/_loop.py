@@ -43,9 +43,10 @@ from greenlet import getcurrent, greenlet
 
 from meinheld._limits import LONGEST, Limits
 from meinheld._native import ffi, lib
+from meinheld._static import StaticFiles
 
 if TYPE_CHECKING:
-    from meinheld._native import Batch, Hub, Options
+    from meinheld._native import Batch, Hub, Options, StaticOptions
 
 VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
@@ -196,6 +197,25 @@ class Loop:
         code = lib.mhpy_listen(self.hub, fd, wildcard)
         if code < 0:
             raise _error(code, lib.mhpy_errno(self.hub), f"listening on descriptor {fd}")
+
+    def serve_files(self, prefix: bytes, files: StaticFiles) -> None:
+        """Has the C half answer for what is below prefix. Raises OSError naming the directory, and
+        ValueError for an index or headers that can't be."""
+        fields = "\n".join(files.fields).encode("ascii")
+        # ffi.new() keeps a copy, which options only points to.
+        kept = [ffi.new("char[]", text) for text in (files.directory, files.index or b"", fields)]
+        options: StaticOptions = ffi.new("mhpy_static_options *")
+        options.directory, options.index, options.fields = kept
+        options.precompressed = files.precompressed
+        options.fields_n, options.pieces = len(fields), len(files.fields)
+        code = lib.mhpy_static(self.hub, prefix, len(prefix), options)
+        if code == lib.MH_ESYS:
+            errno = lib.mhpy_errno(self.hub)
+            raise OSError(errno, os.strerror(errno), os.fsdecode(files.directory))
+        if code == lib.MH_EINVAL:
+            raise ValueError(f"static files can't be served like this: {files}")
+        if code < 0:
+            raise _error(code, 0, f"serving {os.fsdecode(files.directory)}")
 
     def run(self) -> None:
         """Serves until stop(), or until a drain has ended; then the loop is of no more use.

@@ -100,6 +100,15 @@ typedef struct mhpy_batch {
     int pieces;
 } mhpy_batch;
 
+typedef struct mhpy_static_options {
+    const char *directory;
+    const char *index;
+    int precompressed;
+    const char *fields;
+    size_t fields_n;
+    size_t pieces;
+} mhpy_static_options;
+
 typedef struct mhpy_counts {
     size_t blocks;
     uint32_t connections;
@@ -114,6 +123,8 @@ int mhpy_errno(const mhpy *hub);
 const char *mh_strerror(int code);
 const char *mh_version(void);
 int mhpy_listen(mhpy *hub, int fd, int wildcard);
+int mhpy_static(mhpy *hub, const char *prefix, size_t prefix_n,
+                const mhpy_static_options *options);
 int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch);
 void mhpy_forget(mhpy *hub);
 int mhpy_wakeup(mhpy *hub);

@@ -1,6 +1,6 @@
 /* The extension module's own C, put before what cffi generates. The C half itself is in
  * ../native, file by noun: hub.c (a run: loop, server, timers, watches), requests.c (callbacks
- * to events), seen.c, events.c, names.c, answer.c.
+ * to events), statics.c, seen.c, events.c, names.c, answer.c.
  *
  * Who owns what, and for how long:
  * - A hub lives from mhpy_new to mhpy_free, one per run() of server.py. _loop.py alone holds the

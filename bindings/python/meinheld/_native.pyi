@@ -30,6 +30,16 @@ class Options(CData, Protocol):
     initial_fds: int
     sigpipe_ignored: bool
 
+class StaticOptions(CData, Protocol):
+    """mhpy_static_options *"""
+
+    directory: CData
+    index: CData
+    precompressed: bool
+    fields: CData
+    fields_n: int
+    pieces: int
+
 class Counts(CData, Protocol):
     """mhpy_counts *"""
 
@@ -102,6 +112,9 @@ class Lib:
     def mh_strerror(self, code: int) -> CData: ...
     def mh_version(self) -> CData: ...
     def mhpy_listen(self, hub: Hub, fd: int, wildcard: int) -> int: ...
+    def mhpy_static(
+        self, hub: Hub, prefix: bytes, prefix_n: int, options: StaticOptions
+    ) -> int: ...
     def mhpy_step(self, hub: Hub, timeout_ms: int, batch: Batch) -> int: ...
     def mhpy_forget(self, hub: Hub) -> None: ...
     def mhpy_wakeup(self, hub: Hub) -> int: ...

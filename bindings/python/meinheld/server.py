@@ -21,6 +21,7 @@ from meinheld._loop import Loop
 from meinheld._response import ExcInfo
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
+from meinheld._static import Directory, StaticFiles, check_files, check_prefix
 from meinheld._wsgi import Application, Gateway
 
 _logger = logging.getLogger("meinheld.error")
@@ -38,6 +39,7 @@ class _Settings:
         self.client_body_buffer_size = 1024 * 1024
         self.backlog = 1024
         self.picoev_max_fd = 1024
+        self.statics: dict[bytes, StaticFiles] = {}
         self.log: Callable[[str, ExcInfo | None], None] = _log
 
 
@@ -112,6 +114,8 @@ def run(app: Application, silent: bool = False) -> None:
             try:
                 for listener in listeners:
                     loop.listen(listener.fileno(), listener.place.wildcard)
+                for prefix, files in list(_settings.statics.items()):
+                    loop.serve_files(prefix, files)
                 loop.run()
             finally:
                 _end(loop)  # while no signal can interrupt it
@@ -190,6 +194,35 @@ def shutdown(timeout: float = 0) -> None:
 def stop(timeout: float = 0) -> None:
     """The same as shutdown()."""
     shutdown(timeout)
+
+
+def static(
+    prefix: str,
+    directory: Directory | None,
+    *,
+    index: str | None = "index.html",
+    precompressed: bool = True,
+    headers: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Serves the files of directory at prefix and below it, in whole segments of the path: below
+    "/static" is "/static/a", but not "/staticfoo", and below "/" is everything. Where several
+    prefixes fit, the longest counts. No Python runs for such a request, and the application never
+    hears of it.
+
+    What is answered is docs/http.md's: GET and HEAD, ranges, conditions; 404 for whatever is no
+    regular file below directory, symbolic links that lead out of it included, and for names that
+    begin with "." but "/.well-known/" at its top. index is sent for a directory whose path ends in
+    "/"; None: nothing is. precompressed: NAME.br or NAME.gz is sent in place of NAME, unless it is
+    older, to clients that take it. headers, as (name, value), are those of every file, such as
+    ("Cache-Control", "max-age=3600").
+
+    Taken when a run begins. A second call for a prefix replaces the first; directory None takes it
+    away. Raises TypeError and ValueError, and OSError naming the directory."""
+    path = check_prefix(prefix)
+    if directory is None:
+        _settings.statics.pop(path, None)
+    else:
+        _settings.statics[path] = check_files(directory, index, precompressed, headers)
 
 
 def get_ident() -> greenlet:

@@ -76,6 +76,7 @@ void mhpy_free(mhpy *hub) {
     free(hub->requests.slots);
     for (size_t i = 0; i < TABLES; i++)
         mhpy__seen_clear(&hub->seen[i]);
+    mhpy__statics_clear(hub);
     mhpy__events_clear(&hub->ev);
     free(hub->names);
     free(hub->fields);

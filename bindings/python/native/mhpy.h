@@ -86,6 +86,17 @@ typedef struct mhpy_batch {
     int pieces;          /* how many */
 } mhpy_batch;
 
+/* A directory of static files: mh_static_config, with fields as mhpy_make takes a head, but for the
+ * status. */
+typedef struct mhpy_static_options {
+    const char *directory;
+    const char *index; /* NULL: none */
+    int precompressed;
+    const char *fields;
+    size_t fields_n;
+    size_t pieces;
+} mhpy_static_options;
+
 /* What is alive, for those who look for leaks. */
 typedef struct mhpy_counts {
     size_t blocks;        /* of the library's memory, what it keeps for reuse included */
@@ -107,6 +118,10 @@ int mhpy_errno(const mhpy *hub);
 /* Adopts a listening socket, which stays the caller's to close. wildcard: requests that came by
  * it tell the local address. Errors: MH_EINVAL, MH_ENOMEM, MH_ESYS. */
 int mhpy_listen(mhpy *hub, int fd, int wildcard);
+/* From now on requests for prefix (not encoded, without a '/' at its end) and for what is below it
+ * are answered by mh_res_static, without an event; where several prefixes fit, by the longest.
+ * Everything is copied. Errors: MH_ENOMEM, MH_EINVAL (options), MH_ESYS (the directory). */
+int mhpy_static(mhpy *hub, const char *prefix, size_t prefix_n, const mhpy_static_options *options);
 /* Steps the loop until there are events; at most timeout_ms where that is >= 0. Fills batch and
  * returns the number of integers in it, which may be 0 after mhpy_wakeup, a timeout or a signal.
  * Errors: MH_EFORK, MH_ENOMEM (an event was lost: the hub is of no more use), MH_ESYS,
@@ -265,6 +280,17 @@ typedef struct mhpy__peers {
     uint8_t oldest[MHPY__PEER_SETS];
 } mhpy__peers;
 
+/* statics.c: prefixes below which the library answers with files. */
+typedef struct mhpy__static {
+    char *prefix; /* n bytes */
+    size_t n;
+    mh_static *dir; /* the loop's to free */
+} mhpy__static;
+
+void mhpy__statics_clear(mhpy *hub);
+/* Answers the request if it lies below one of the prefixes; false if not. */
+bool mhpy__static_answer(mhpy *hub, mh_req *req);
+
 struct mhpy {
     mh_loop *loop;
     mh_server *srv;
@@ -279,6 +305,8 @@ struct mhpy {
     size_t names_cap;
     mh_str *fields; /* scratch: the strings of the head being sent */
     size_t fields_cap;
+    mhpy__static *statics; /* the longest prefix first */
+    size_t n_statics;
     bool *wildcard; /* of each listener */
     size_t listeners;
     size_t watches;

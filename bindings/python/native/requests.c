@@ -198,6 +198,7 @@ enum { MOST_EVENTS = 7 };
 
 static void on_request(mh_req *req, void *user) {
     mhpy *hub = user;
+    if (hub->n_statics > 0 && mhpy__static_answer(hub, req)) return;
     mh_str block = mh_req_field_block(req), head = head_of(req, block);
     /* Path, query and authority are parts of the head; a name and its value, each with a NUL, are
      * shorter than their line. A shape's names may travel besides. */
@@ -232,7 +233,7 @@ static void on_request(mh_req *req, void *user) {
     put_request(hub, req, name, peer, &f);
 }
 
-/* -1 for a request that got no name: on_request found no memory. */
+/* -1 for a request that got no name: on_request found no memory, or answered it with a file. */
 static int64_t name_of(const mhpy *hub, const mh_req *req) {
     uintptr_t user = (uintptr_t)mh_req_user(req);
     return user ? mhpy__name_at(&hub->requests, (uint32_t)(user - 1)) : -1;
