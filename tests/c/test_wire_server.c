@@ -259,10 +259,12 @@ static void run_http(wire_file *f) {
     fix_init(&g.f);
     g.f.cfg = f->cfg;
     wirehost_init(&g.host, &g.f);
-    if (fix_open(&g.f) < 0) wire_bad(f->name, 0, "no server can be had with these settings");
+    if (fix_open(&g.f) < 0 || wirehost_open(&g.host, &g.f) < 0)
+        wire_bad(f->name, 0, "no server can be had with these settings");
     for (size_t i = 0; i < f->n; i++)
         RUN_AS(wire_deliver_all(&f->cases[i], deliver, &g), "%s: %s", f->name, f->cases[i].name);
     RUN_AS(fix_close(&g.f), "%s: each exchange has ended once", f->name);
+    wirehost_close(&g.host);
 }
 
 static const wire_runner runners[] = {

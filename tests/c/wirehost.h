@@ -4,6 +4,7 @@
 #define WIREHOST_H
 
 #include "client.h"
+#include "tree.h"
 
 enum { WIREHOST_FIELDS = 32, WIREHOST_METHODS = 128 };
 
@@ -11,6 +12,8 @@ enum { WIREHOST_FIELDS = 32, WIREHOST_METHODS = 128 };
 typedef struct wirehost {
     size_t n;
     bool to_head[WIREHOST_METHODS];
+    tree files; /* what is served at /static */
+    mh_static *dir;
 } wirehost;
 
 /* What it keeps of a request: the body, as far as it came. */
@@ -148,6 +151,33 @@ static inline bool wirehost_says(mh_str query, const char *item) {
     return false;
 }
 
+/* ---- static files ---------------------------------------------------------------------------- */
+
+/* The files of the README. */
+static inline void wirehost_plant(tree *t) {
+    static const char *const files[][2] = {
+        {"a.txt", "0123456789"}, {"empty.txt", ""},       {"timeless.txt", "timeless"},
+        {"p.css", "plain"},      {"p.css.br", "brotli"},  {"p.css.gz", "gzipped"},
+        {"old.css", "plain"},    {"old.css.gz", "older"}, {".env", "secret"},
+    };
+    tree_make(t);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        tree_say(t, files[i][0], files[i][1]);
+    tree_set_time(t, "timeless.txt", 0, 0);
+    tree_set_time(t, "old.css.gz", TREE_TIME - 1, 0);
+    tree_mkdir(t, "dir");
+    tree_say(t, "dir/index.html", "index");
+    tree_mkdir(t, "dir/.well-known");
+    tree_say(t, "dir/.well-known/x", "secret");
+    tree_mkdir(t, ".well-known");
+    tree_say(t, ".well-known/x", "known");
+    tree_mkdir(t, "bare");
+    tree_say(t, "bare/a.txt", "bare");
+    tree_link(t, "in", "a.txt");
+    tree_link(t, "out", "../../etc/passwd");
+    tree_link(t, "absolute", "/etc/passwd");
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 static inline void wirehost_put(wirehost_body *b, const char *p, size_t n) {
@@ -199,7 +229,10 @@ static inline void wirehost_request(fix *f, mh_req *req) {
     if (host->n < WIREHOST_METHODS) host->to_head[host->n++] = wirehost_is(method, "HEAD");
     mh_req_set_user(req, calloc(1, sizeof(wirehost_body)));
     if (!mh_req_user(req)) abort();
-    if (req_is(req, "/answer") && wirehost_says(query, "unread"))
+    mh_str below;
+    if (mh_req_below(req, "/static", 7, &below) == MH_OK)
+        CHECK_INT(mh_res_static(req, host->dir, below), MH_OK);
+    else if (req_is(req, "/answer") && wirehost_says(query, "unread"))
         wirehost_answer_query(req, query);
     else
         wirehost_go_on(f, req);
@@ -221,5 +254,14 @@ static inline void wirehost_init(wirehost *host, fix *f) {
     f->on_readable = wirehost_go_on;
     f->on_finish = wirehost_finish;
 }
+
+/* Opens its files, after fix_open. */
+static inline int wirehost_open(wirehost *host, fix *f) {
+    wirehost_plant(&host->files);
+    return mh_static_new(&host->dir, f->loop, host->files.root, NULL);
+}
+
+/* Removes them, at the end. */
+static inline void wirehost_close(wirehost *host) { tree_remove(&host->files); }
 
 #endif

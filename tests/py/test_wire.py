@@ -3,6 +3,7 @@ cases are all there, and well-formed."""
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -41,14 +42,55 @@ TIME = re.compile(r".*_timeout|rate_window|rate_grace|linger_time")
 # ---- the cases
 
 
+# Static files, by the README.
+FILES = {
+    "a.txt": "0123456789",
+    "empty.txt": "",
+    "timeless.txt": "timeless",
+    "p.css": "plain",
+    "p.css.br": "brotli",
+    "p.css.gz": "gzipped",
+    "old.css": "plain",
+    "old.css.gz": "older",
+    "dir/index.html": "index",
+    "bare/a.txt": "bare",
+    ".well-known/x": "known",
+    "dir/.well-known/x": "secret",
+    ".env": "secret",
+}
+LINKS = {"in": "a.txt", "out": "../../etc/passwd", "absolute": "/etc/passwd"}
+LONG_AGO = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
+TIMES = {"timeless.txt": 0, "old.css.gz": LONG_AGO - 1}
+
+
+def plant_files(root: Path) -> Path:
+    """Makes them, in a directory root."""
+    for name, content in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="ascii")
+        os.utime(path, (TIMES.get(name, LONG_AGO),) * 2)
+    for name, target in LINKS.items():
+        (root / name).symlink_to(target)
+    return root
+
+
 def start_server(settings: dict[str, int], sockets: str, log: Path, stack: ExitStack) -> Server:
     limits = {
         name: number / 1000 if TIME.fullmatch(name) else number for name, number in settings.items()
     }
     # A unix socket tells the client when the server has read what was sent (unix(7), SIOCOUTQ).
     unix, tcp = f"{sockets}/socket", ("127.0.0.1", 0)
+    files = plant_files(log / "static")
     return stack.enter_context(
-        serving("apps.wire_host:app", log, address=unix, more=(tcp,), limits=limits)
+        serving(
+            "apps.wire_host:app",
+            log,
+            address=unix,
+            more=(tcp,),
+            limits=limits,
+            statics={"/static": {"directory": str(files)}},
+        )
     )
 
 
@@ -117,7 +159,7 @@ def test_every_row_of_the_policy_has_wire_cases_and_names_their_files() -> None:
         row: {name for name in names if "." not in name} for row, names in policy_names().items()
     }
     assert named == held
-    assert named.keys() == {"out", *map(str, range(1, 36))}
+    assert named.keys() == {"out", *map(str, range(1, 46))}
 
 
 def test_every_test_that_the_policy_names_is_there() -> None:
