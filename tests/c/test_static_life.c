@@ -91,7 +91,7 @@ static void a_file_that_shrinks_on_its_way_cuts_the_connection(void) {
     tree_must_(truncate(tree_path(&s.t, "www/big.bin"), 5000) == 0, "truncate");
     ANSWER(&s.f, &s.p, &a);
     CHECK(!a.whole);
-    CHECK_INT(s.f.whys[MH_FINISH_ABORTED], 1);
+    CHECK_INT(s.f.whys[MH_FINISH_FILE], 1);
     answer_free(&a);
     stage_close(&s);
 }

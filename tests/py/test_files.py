@@ -278,6 +278,7 @@ def test_sixty_four_mebibytes_arrive_unchanged_however_slowly(serve: Serve, larg
         assert slow.get("/hello").body == b"hello"
 
 
+@pytest.mark.timeout(300)  # as long as it takes on a machine that is busy
 def test_a_file_over_2_gib_is_sent_to_its_end(serve: Serve, tmp_path: Path) -> None:
     size = (1 << 31) + (1 << 27) + 5
     path = tmp_path / "huge"
