@@ -201,6 +201,29 @@ enum {
     MH_FINISH_FILE = 5         /* its file became shorter or can't be read; resets the connection */
 };
 
+/* What on_log tells, and what detail is then. */
+enum {
+    /* Connections can't be accepted, for want of descriptors or memory: errno, 0 if not known. The
+     * listener rests for accept_pause and tries again. Told once, until none has failed for 5 s: */
+    MH_LOG_ACCEPT_FAILS = 1,
+    MH_LOG_ACCEPT_GOES_ON = 2, /* how many attempts had failed */
+    /* The access log's descriptor takes no more: errno (EAGAIN: nobody reads it). 64 KiB of lines
+     * are kept and tried again, further ones are lost. Told once, until it takes some again: */
+    MH_LOG_LINES_STUCK = 3,
+    MH_LOG_LINES_GO_ON = 4 /* how many lines were lost; also when the server is freed */
+};
+
+/* A request that was refused. */
+typedef struct mh_refused {
+    mh_str line; /* its request line, or what came of it: any bytes but LF */
+    mh_str peer; /* the client's address as text, empty for a unix socket */
+    uint16_t port;
+    int status;        /* that it was answered with */
+    int why;           /* MH_FINISH_* */
+    uint64_t sent;     /* bytes of the answer's body that the kernel has taken */
+    uint64_t taken_us; /* microseconds since the first of its head was seen */
+} mh_refused;
+
 /* Callbacks of a server, each with the host's user last. Only on_request is required. */
 typedef struct mh_handlers {
     size_t size; /* sizeof(mh_handlers), set by mh_handlers_init */
@@ -219,6 +242,11 @@ typedef struct mh_handlers {
      * gone when this has returned. */
     void (*on_finish)(mh_req *req, int why, void *user);
     void *user;
+    /* What goes wrong, or is well again, without concerning an exchange: what is MH_LOG_*. */
+    void (*on_log)(mh_server *srv, int what, int64_t detail, void *user);
+    /* A request that never reached the host has been refused, and the answer has left, or never
+     * will: for hosts that write a log of their own. what is valid until this returns. */
+    void (*on_refused)(mh_server *srv, const mh_refused *what, void *user);
 } mh_handlers;
 
 MH_API void mh_handlers_init_sized(mh_handlers *h, size_t size);
@@ -316,6 +344,50 @@ MH_API uint32_t mh_server_connections(const mh_server *srv);
  * is kept again, connections cost allocations. Can't fail; may be called in callbacks too. */
 MH_API void mh_server_trim(mh_server *srv);
 
+/* ---- the access log -------------------------------------------------------------------------- */
+
+enum {
+    /* Apache's combined format: peer - - [local time] "request line" status bytes "Referer"
+     * "User-Agent"; "-" for what there is not, and for no bytes. */
+    MH_ACCESS_COMBINED = 0,
+    /* An object a line (RFC 8259): time (RFC 3339), remote_addr, method, target, protocol, host,
+     * status, bytes, duration (seconds), end (done, peer_closed, timeout, aborted, upgraded or
+     * file, as MH_FINISH_*), referer, user_agent; null for what there is not. A request that was
+     * refused has line, its first line as far as it came, for method, target and protocol. */
+    MH_ACCESS_JSON = 1,
+    /* No lines but those of mh_server_log_line. */
+    MH_ACCESS_LINES = 2
+};
+
+/* From now on a line is written to fd for each exchange when it has ended (its on_finish follows),
+ * and for each request that was refused and never reached the host; not for a connection that was
+ * closed without one. bytes are those of mh_res_sent, the duration is from the first of the head to
+ * the end, the time is that of the end.
+ *
+ * The status of an exchange that ended before mh_res_head is 499 if its peer closed first, 408 if
+ * that was too slow with its body, 101 after mh_req_upgrade, else 444 (nginx's numbers). Bytes that
+ * could end a line or leave the quotes, and those outside of ASCII, are \xHH in the combined format
+ * and \u00HH, \" or \\ in JSON; a request line or target of over 16 KiB, so escaped, and another
+ * value of over 4 KiB are cut and end in "...".
+ *
+ * Lines are gathered and written 64 KiB at a time, 200 ms after the first at the latest, at the end
+ * of a drain and when the server is freed. Lines are written whole; on a regular file opened with
+ * O_APPEND several processes can share it, and on a pipe if their lines have up to 4096 bytes.
+ * Nothing waits for a reader, whatever the mode of fd: what a pipe, socket or terminal does not
+ * take is kept and tried again (MH_LOG_LINES_STUCK). Only if another process fills a pipe in
+ * blocking mode between our poll and our write does that wait for its reader. A file is written
+ * through the page cache, and as slow as its disk when that is full.
+ *
+ * fd stays the host's, and open until a second call, which takes another or -1 for none, or the
+ * server is freed. Errors: MH_EINVAL (no such format, or fd is not open for writing, or a socket
+ * but no stream), MH_ENOMEM, MH_ESTATE (the server is being freed). */
+MH_API int mh_server_access_log(mh_server *srv, int fd, int format);
+
+/* Adds a line of the host's own to the access log, p[0..n) without its LF. Errors: MH_ESTATE (there
+ * is no log), MH_EINVAL (there is a LF in it, or it has 32 KiB or more), MH_EAGAIN (lost: no room).
+ */
+MH_API int mh_server_log_line(mh_server *srv, const char *p, size_t n);
+
 /* ---- the request ----------------------------------------------------------------------------- */
 
 /* As sent, case kept (RFC 9110 9.1). */
@@ -361,6 +433,8 @@ MH_API int mh_req_expects_continue(const mh_req *req);
  * socket has gone: in on_finish, and after mh_req_upgrade), MH_EINVAL (cap). */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
+/* Microseconds since the first of its head was seen; reads the clock. */
+MH_API uint64_t mh_req_taken_us(const mh_req *req);
 /* Which of its server's listeners accepted it, from 0. */
 MH_API unsigned mh_req_listener(const mh_req *req);
 
@@ -494,6 +568,9 @@ MH_API size_t mh_res_pending(const mh_req *req);
 MH_API uint64_t mh_res_sent(const mh_req *req);
 /* Non-zero once mh_res_head or mh_res_simple has succeeded. */
 MH_API int mh_res_started(const mh_req *req);
+/* The status that these gave. In on_finish, if there was none, what the access log has in its place
+ * (mh_server_access_log); else 0. */
+MH_API int mh_res_status(const mh_req *req);
 
 #ifdef __cplusplus
 }

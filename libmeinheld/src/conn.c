@@ -43,8 +43,11 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
     c->state = (uint8_t)state;
     c->late = false;
     switch (state) {
-    case MH__CONN_ACCEPT:
     case MH__CONN_HEAD:
+        c->head_at = mh__loop_ns(srv->loop);
+        mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head);
+        break;
+    case MH__CONN_ACCEPT:
         mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head);
         break;
     case MH__CONN_IDLE:
@@ -87,9 +90,11 @@ void mh__conn_close(mh__conn *c, int why) {
     while (c->first) {
         mh_req *req = c->first;
         c->first = req->next;
+        mh__conn_log_exchange(c, req, why);
         req->conn = NULL;
         mh__req_finish(req, why);
     }
+    mh__conn_log_refused(c, why);
     mh__input_clear(&srv->bufs, &c->in);
     if (c->next) c->next->prev = c->prev;
     *(c->prev ? &c->prev->next : &srv->conns) = c->next;
@@ -114,11 +119,12 @@ void mh__conn_end(mh__conn *c) {
         mh__conn_close(c, MH_FINISH_DONE);
         return;
     }
-    mh__input_clear(&c->srv->bufs, &c->in);
     c->dropped = 0;
     mh__conn_set_state(c, MH__CONN_LINGER);
     mh__timer_arm(c->srv->loop, &c->out_timer, c->srv->cls.linger_whole);
     mh__conn_want(c, MH__CONN_INPUT, 0);
+    mh__conn_log_refused(c, MH_FINISH_DONE); /* may call the host, so all is in order before */
+    mh__input_clear(&c->srv->bufs, &c->in);
 }
 
 /* After what is queued has been sent, the connection ends. */

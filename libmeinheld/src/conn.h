@@ -56,6 +56,9 @@ struct mh__conn {
     mh_req *first, *tail; /* exchanges not yet finished, in order */
     size_t kept;          /* bytes that these hold besides their output: heads and structs */
     mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
+    uint64_t head_at;     /* ns, as mh__loop_ns: when what is there of a head was first seen */
+    uint64_t refused_at;  /* out.queued where the body of a refusal began */
+    uint16_t refused;     /* its status, until it has been logged; else 0 */
     mh_req *dropping; /* the tail, if it is answered and the rest of its body is being dropped */
 };
 
@@ -72,6 +75,7 @@ struct mh_req {
     mh_server *srv;
     mh_req *next; /* the exchange after it on the connection */
     void *user;
+    uint64_t begun; /* ns, as mh__loop_ns: when its head began to come */
     uint16_t listener;
 
     /* the request */
@@ -91,7 +95,9 @@ struct mh_req {
     bool hung_up;   /* on_hangup was called */
 
     /* the response */
-    uint8_t res;   /* enum mh__res_state */
+    uint8_t res; /* enum mh__res_state */
+    uint16_t
+        status;    /* of its head, 0 before that; what stands for it once the exchange has ended */
     bool is_head;  /* the method is HEAD */
     bool bodyless; /* HEAD, 204, 304: body bytes are dropped */
     bool res_chunked;
@@ -169,6 +175,15 @@ static inline bool mh__conn_waits_to_send(const mh__conn *c) {
 }
 /* Something was queued on c->out. */
 void mh__conn_written(mh__conn *c);
+
+/* ---- conn_log.c ------------------------------------------------------------------------------ */
+
+/* An exchange ends now, why as for on_finish: its status is final, and its line is written to the
+ * access log, if there is one. req->sent is set. */
+void mh__conn_log_exchange(mh__conn *c, mh_req *req, int why);
+/* The same for a request that was refused, if there is one that has not been logged, of which the
+ * host is told too. */
+void mh__conn_log_refused(mh__conn *c, int why);
 
 /* ---- req.c ----------------------------------------------------------------------------------- */
 

@@ -15,8 +15,14 @@ static bool says_head(const mh__conn *c) {
            memcmp(mh__input_at(&c->in) + start, "HEAD ", 5) == 0;
 }
 
+/* When the head in hand began to come: seen before, or in this step. */
+static uint64_t head_began(const mh__conn *c) {
+    return c->state == MH__CONN_HEAD ? c->head_at : mh__loop_ns(c->srv->loop);
+}
+
 /* Answers a request that never reaches the host. */
 static void refuse(mh__conn *c, int status) {
+    c->head_at = head_began(c);
     mh__res_refuse(c, status, says_head(c));
     c->linger = true;
     mh__conn_end_after_output(c);
@@ -207,6 +213,7 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
     *(c->tail ? &c->tail->next : &c->first) = req;
     c->tail = c->current = req;
     c->kept += sizeof *req + head->size;
+    req->begun = head_began(c);
     c->search = (mh__search){0};
     c->in_rate = (mh__rate){0};
     c->read_left = srv->cfg.step_read;

@@ -23,6 +23,7 @@ static void finish_first(mh__conn *c, int why) {
     if (req == c->dropping) c->dropping = NULL;
     c->kept -= sizeof *req + req->head.size;
     req->sent = mh_res_sent(req);
+    mh__conn_log_exchange(c, req, why);
     req->conn = NULL;
     mh__req_finish(req, why);
 }

@@ -51,16 +51,29 @@ static void on_rested(mh_loop *loop, mh__timer *timer) {
     listener_set(l);
 }
 
-/* Takes no more for a while. */
-static void rest(mh__listener *l) {
+/* Takes no more for a while. Says so if that is new, at last, since the host may then drain the
+ * server. error: errno, 0 if that is not known. */
+static void rest(mh__listener *l, int error) {
+    mh_server *srv = l->srv;
     l->resting = true;
-    mh__timer_arm(l->srv->loop, &l->rest, l->srv->cls.accept_rest);
+    mh__timer_arm(srv->loop, &l->rest, srv->cls.accept_rest);
     listener_set(l);
+    mh__timer_arm(srv->loop, &srv->accept_calm, srv->cls.accept_calm);
+    if (srv->accept_failures++ == 0) mh__server_tell(srv, MH_LOG_ACCEPT_FAILS, error);
 }
 
-/* Accept failed. True if the next attempt may go better at once. */
-static bool accept_again(mh__listener *l) {
-    switch (errno) {
+void mh__listeners_calm(mh_loop *loop, mh__timer *timer) {
+    mh_server *srv = (mh_server *)(void *)((char *)timer - offsetof(mh_server, accept_calm));
+    uint64_t failures = srv->accept_failures;
+    (void)loop;
+    srv->accept_failures = 0;
+    mh__server_tell(srv, MH_LOG_ACCEPT_GOES_ON, (int64_t)failures);
+}
+
+/* Accept failed with error. True if the next attempt may go better at once; else l may have gone.
+ */
+static bool accept_again(mh__listener *l, int error) {
+    switch (error) {
     case EAGAIN:
         return false;
     /* Errors of the one connection that was to be accepted (accept(2), "Error handling"). */
@@ -78,7 +91,7 @@ static bool accept_again(mh__listener *l) {
     /* No descriptors or memory: the connection stays in the backlog, and epoll would tell of it for
      * ever. */
     default:
-        rest(l);
+        rest(l, error);
         return false;
     }
 }
@@ -88,7 +101,7 @@ static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
     mh_server *srv = l->srv;
     (void)loop;
     if (events & EPOLLERR) { /* epoll refused the watch, and would be asked again in every step */
-        rest(l);
+        rest(l, 0);
         return;
     }
     for (uint32_t i = 0; i < srv->cfg.accept_batch && !srv->paused; i++) {
@@ -96,7 +109,7 @@ static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
         socklen_t n = sizeof peer;
         int conn = accept4(fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (conn < 0) {
-            if (!accept_again(l)) return;
+            if (!accept_again(l, errno)) return;
             continue;
         }
         mh__conn_new(srv, conn, &peer, l->number);
@@ -130,7 +143,10 @@ static void remove_last(mh_server *srv, unsigned keep) {
     }
 }
 
-void mh__listeners_close(mh_server *srv) { remove_last(srv, 0); }
+void mh__listeners_close(mh_server *srv) {
+    remove_last(srv, 0);
+    mh__timer_stop(&srv->accept_calm);
+}
 
 /* ---- making ---------------------------------------------------------------------------------- */
 

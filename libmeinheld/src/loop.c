@@ -409,4 +409,8 @@ int64_t mh__loop_wall(mh_loop *loop) {
     return loop->wall = ts.tv_sec;
 }
 
+uint64_t mh__loop_ns(const mh_loop *loop) { return loop->now_ns; }
+
+uint64_t mh__loop_clock_ns(void) { return mh__clock_ns(); }
+
 bool mh__loop_sigpipe_ignored(const mh_loop *loop) { return loop->sigpipe_ignored; }

@@ -93,6 +93,9 @@ void mh__loop_end(mh_loop *loop);
 int mh__loop_sys(mh_loop *loop);
 /* Seconds since 1970, read once in this step, for Date. */
 int64_t mh__loop_wall(mh_loop *loop);
+/* Nanoseconds of CLOCK_MONOTONIC: what mh_loop_now was read as, and a reading of its own. */
+uint64_t mh__loop_ns(const mh_loop *loop);
+uint64_t mh__loop_clock_ns(void);
 bool mh__loop_sigpipe_ignored(const mh_loop *loop);
 
 /* Servers hang on the loop, which frees them before itself; last made, first freed. */

@@ -96,6 +96,7 @@ struct mh_loop {
     mh__child children;        /* sentinel; last made first */
     _Atomic(mh__post *) posts; /* a stack, newest first */
     uint64_t now;              /* ms of CLOCK_MONOTONIC */
+    uint64_t now_ns;           /* the same reading in ns */
     int64_t wall;              /* s since 1970, 0: not read in this step */
     uint64_t answer_ns;        /* when the oldest unsent answer was finished, 0: none waits */
     uint64_t piece_ns;         /* when the piece of work in hand began, 0: not known */
@@ -127,7 +128,7 @@ static inline uint64_t mh__clock_ns(void) {
 
 /* Reads the clock into loop->now; returns it in ns. */
 static inline uint64_t mh__loop_tick(mh_loop *loop) {
-    uint64_t ns = mh__clock_ns();
+    uint64_t ns = loop->now_ns = mh__clock_ns();
     loop->now = ns / 1000000u;
     return ns;
 }

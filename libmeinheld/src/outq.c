@@ -9,16 +9,14 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "readahead.h"
+#include "sigpipe.h"
 
 enum {
     CHUNK_SIZE = 4096, /* of a pooled segment with its header: a head and a small body fit */
@@ -265,26 +263,15 @@ static enum mh__outq_result send_memory(mh__outq_env *env, mh__outq *q, int sock
     return (uint64_t)sent < run.bytes ? MH__OUTQ_AGAIN : MH__OUTQ_EMPTY;
 }
 
-/* sendfile(2) with SIGPIPE kept from the host: it has no flag for that, so the signal is blocked
- * around the call and a new one taken off. */
+/* sendfile(2) with SIGPIPE kept from the host. */
 static ssize_t sendfile_quietly(const mh__outq_env *env, int sock, int fd, off_t *offset,
                                 size_t n) {
     if (env->sigpipe_ignored) return sendfile(sock, fd, offset, n);
-    sigset_t pipe_set, old, pending;
-    sigemptyset(&pipe_set);
-    sigaddset(&pipe_set, SIGPIPE);
-    sigpending(&pending);
-    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+    mh__sigpipe held;
+    mh__sigpipe_hold(&held);
     ssize_t sent = sendfile(sock, fd, offset, n);
-    int error = errno;
     /* A peer that goes in the middle of a call gives a short count, and the signal as well. */
-    if ((sent < 0 ? error == EPIPE : (size_t)sent < n) && !was_pending) {
-        static const struct timespec now = {0, 0};
-        while (sigtimedwait(&pipe_set, NULL, &now) < 0 && errno == EINTR) {}
-    }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    errno = error;
+    mh__sigpipe_release(&held, sent < 0 ? errno == EPIPE : (size_t)sent < n);
     return sent;
 }
 

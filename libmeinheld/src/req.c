@@ -141,6 +141,8 @@ int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
 }
 
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }
+uint64_t mh_req_taken_us(const mh_req *req) { return (mh__loop_clock_ns() - req->begun) / 1000; }
+
 void mh_req_set_user(mh_req *req, void *user) { req->user = user; }
 void *mh_req_user(const mh_req *req) { return req->user; }
 mh_loop *mh_req_loop(const mh_req *req) { return req->srv->loop; }

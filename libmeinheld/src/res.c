@@ -99,6 +99,7 @@ static int start(mh_req *req, int status, mh_str reason, const mh_str *fields, s
     size_t size = mh__head_write(at, &plan, &extra);
     mh__outq_commit(&c->out, size);
     req->res = MH__RES_OPEN;
+    req->status = (uint16_t)status;
     req->continued =
         true; /* never after a final status: what comes now is decided by mh__req_body_reusable */
     req->body_at = c->out.queued;
@@ -316,6 +317,8 @@ uint64_t mh_res_sent(const mh_req *req) {
 
 int mh_res_started(const mh_req *req) { return req->res != MH__RES_NONE; }
 
+int mh_res_status(const mh_req *req) { return req->status; }
+
 /* ---- refusing -------------------------------------------------------------------------------- */
 
 void mh__res_refuse(mh__conn *c, int status, bool is_head) {
@@ -333,6 +336,8 @@ void mh__res_refuse(mh__conn *c, int status, bool is_head) {
     char *p = mh__outq_reserve(&srv->out, &c->out, plan.size + reason.n + 1);
     if (!p) return;
     size_t n = mh__head_write(p, &plan, &extra);
+    c->refused = (uint16_t)status;
+    c->refused_at = c->out.queued + n;
     if (!is_head) {
         memcpy(p + n, reason.p, reason.n);
         n += reason.n;

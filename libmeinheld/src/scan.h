@@ -239,6 +239,10 @@ MH__SCAN_INLINE mh__hits mh__stop16_host(mh__vec v) {
 
 MH__SCAN_INLINE mh__hits mh__stop16_digit(mh__vec v) { return ~mh__vec_in(v, '0', '9'); }
 
+MH__SCAN_INLINE mh__hits mh__stop16_quoted(mh__vec v) {
+    return ~mh__vec_in(v, 0x20, 0x7e) | (v == '"') | (v == '\\');
+}
+
 #define MH__SCAN_CLASS(class) mh__stop1_##class, mh__stop16_##class
 
 #else
@@ -287,6 +291,10 @@ MH__SCAN_INLINE bool mh__stop1_host(char c) { return !mh__is_host(c); }
 
 MH__SCAN_INLINE bool mh__stop1_digit(char c) { return c < '0' || c > '9'; }
 
+MH__SCAN_INLINE bool mh__stop1_quoted(char c) {
+    return (uint8_t)c < 0x20 || (uint8_t)c >= 0x7f || c == '"' || c == '\\';
+}
+
 /* The LFs among the first sixteen bytes of [p, end), which may not be a complete head yet. */
 MH__SCAN_INLINE mh__mask mh__scan_lfs(const char *p, const char *end) {
     return mh__mask_low(mh__scan_mask(p, MH__SCAN_CLASS(lf)), (size_t)(end - p));
@@ -299,6 +307,12 @@ MH__SCAN_INLINE mh__mask mh__scan_hosts(const char *p, size_t n) {
 
 MH__SCAN_INLINE mh__mask mh__scan_digits(const char *p, size_t n) {
     return mh__mask_low(mh__scan_mask(p, MH__SCAN_CLASS(digit)), n);
+}
+
+/* All that may not stand between quotes in a log as it is, among n <= 16 bytes: a control byte, a
+ * quote, a backslash, or one outside of ASCII. */
+MH__SCAN_INLINE mh__mask mh__scan_quoted(const char *p, size_t n) {
+    return mh__mask_low(mh__scan_mask(p, MH__SCAN_CLASS(quoted)), n);
 }
 
 /* Up to the first byte that no field value may hold. */

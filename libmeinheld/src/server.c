@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "conn.h"
 #include "date.h"
@@ -10,6 +11,7 @@
 #include "sized.h"
 
 enum { CONNS_KEPT = 256, REQS_KEPT = 256, CHUNK_EXT_MOST = 4096 /* row 17 of docs/http.md */ };
+enum { ACCEPT_CALM = 5000 /* ms; as meinheld.h says of MH_LOG_ACCEPT_GOES_ON */ };
 
 void mh_handlers_init_sized(mh_handlers *h, size_t size) {
     const mh_handlers none = {.size = size};
@@ -104,6 +106,7 @@ static int make_classes(mh_server *srv) {
         {&srv->cls.linger_whole, cfg->linger_time},
         {&srv->cls.accept_rest, cfg->accept_pause},
         {&srv->cls.disk, 1},
+        {&srv->cls.accept_calm, ACCEPT_CALM},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         *all[i].cls = mh__loop_class(srv->loop, all[i].ms);
@@ -120,6 +123,15 @@ static void free_memory(mh_server *srv) {
     mh__mem_free(mem, srv);
 }
 
+/* Ends the access log. In a forked child the lines are the parent's to write. */
+static void close_log(mh_server *srv) {
+    bool ours = mh__loop_is_ours(srv->loop);
+    uint64_t lost = mh__log_close(srv->log, ours);
+    srv->log = NULL;
+    srv->ended = true;
+    if (ours && lost > 0) mh__server_tell(srv, MH_LOG_LINES_GO_ON, (int64_t)lost);
+}
+
 /* Ends everything; the loop does it too, for servers that are left when it is freed. */
 static void destroy(mh__child *child) {
     mh_server *srv = (mh_server *)(void *)child;
@@ -130,6 +142,7 @@ static void destroy(mh__child *child) {
         mh__conn_close(srv->conns, MH_FINISH_ABORTED);
     if (srv->drain_timer) mh_loop_cancel(srv->loop, srv->drain_timer);
     mh__task_cancel(&srv->drain_task);
+    close_log(srv);
     mh__loop_disown(child);
     free_memory(srv);
 }
@@ -140,6 +153,7 @@ static void on_drained(mh_loop *loop, mh__task *task) {
     srv->drained = NULL;
     if (srv->drain_timer) mh_loop_cancel(loop, srv->drain_timer);
     srv->drain_timer = 0;
+    if (srv->log) mh__log_flush(srv->log);
     if (done) done(srv, srv->drained_user);
 }
 
@@ -153,6 +167,7 @@ int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
     srv->loop = loop;
     srv->child.free = destroy;
     srv->drain_task.fn = on_drained;
+    srv->accept_calm.fn = mh__listeners_calm;
     srv->on = *handlers;
     mh__bufs_init(&srv->bufs, mem);
     mh__outq_env_init(&srv->out, mem, mh__loop_sigpipe_ignored(loop));
@@ -212,6 +227,57 @@ int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server 
         mh__conn_drain(c);
     if (srv->n_conns == 0) mh__loop_run_task(srv->loop, &srv->drain_task);
     return MH_OK;
+}
+
+/* ---- the access log -------------------------------------------------------------------------- */
+
+static void on_trouble(void *user, int error, uint64_t lost) {
+    if (error)
+        mh__server_tell(user, MH_LOG_LINES_STUCK, error);
+    else
+        mh__server_tell(user, MH_LOG_LINES_GO_ON, (int64_t)lost);
+}
+
+int mh_server_access_log(mh_server *srv, int fd, int format) {
+    if (srv->ended) return MH_ESTATE;
+    if (fd < -1 || format < MH_ACCESS_COMBINED || format > MH_ACCESS_LINES) return MH_EINVAL;
+    if (fd == -1) {
+        mh__log_close(srv->log, true);
+        srv->log = NULL;
+        return MH_OK;
+    }
+    int error = srv->log ? mh__log_move(srv->log, fd)
+                         : mh__log_open(&srv->log, srv->loop, fd, MH__ACCESS_MOST, on_trouble, srv);
+    if (error < 0) return error;
+    srv->log_format = format;
+    srv->stamp_until = 0;
+    return MH_OK;
+}
+
+int mh_server_log_line(mh_server *srv, const char *p, size_t n) {
+    if (!srv->log) return MH_ESTATE;
+    if (n >= MH__ACCESS_MOST || memchr(p, '\n', n)) return MH_EINVAL;
+    char *at = mh__log_room(srv->log);
+    if (!at) return MH_EAGAIN;
+    memcpy(at, p, n);
+    at[n] = '\n';
+    mh__log_commit(srv->log, n + 1);
+    return MH_OK;
+}
+
+/* Most lines need no look at the wall clock: how long its second lasts is told by the other. */
+mh_str mh__server_stamp(mh_server *srv, uint64_t now) {
+    if (now >= srv->stamp_until) {
+        struct timespec wall;
+        clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+        srv->stamp_until = now + 1000000000u - (uint64_t)wall.tv_nsec;
+        srv->stamp_n = mh__access_stamp(srv->stamp, srv->log_format, wall.tv_sec);
+    }
+    return (mh_str){srv->stamp, srv->stamp_n};
+}
+
+void mh__server_tell(mh_server *srv, int what, int64_t detail) {
+    if (srv->on.on_log) srv->on.on_log(srv, what, detail, srv->on.user);
 }
 
 /* ---- for the connections --------------------------------------------------------------------- */

@@ -7,13 +7,16 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "access.h"
 #include "buf.h"
 #include "chunked.h"
+#include "log.h"
 #include "loop.h"
 #include "meinheld.h"
 #include "outq.h"
 #include "parser.h"
 #include "rate.h"
+#include "scan.h"
 
 typedef struct mh__conn mh__conn;
 typedef struct mh__listener mh__listener;
@@ -33,7 +36,7 @@ struct mh_server {
      */
     struct {
         int head, body, body_first, write, write_first, keepalive, linger, linger_whole,
-            accept_rest, disk;
+            accept_rest, accept_calm, disk;
     } cls;
 
     mh__bufs bufs;
@@ -43,8 +46,10 @@ struct mh_server {
 
     mh__conn *conns; /* doubly linked */
     uint32_t n_conns;
-    mh__listener *listeners; /* in order of listening */
-    bool paused;             /* at max_connections: no listener accepts */
+    mh__listener *listeners;  /* in order of listening */
+    bool paused;              /* at max_connections: no listener accepts */
+    uint64_t accept_failures; /* of the bout of them in hand; 0: none */
+    mh__timer accept_calm;    /* while it lasts: for how long none has failed */
 
     bool draining;
     void (*drained)(mh_server *srv, void *user);
@@ -54,10 +59,22 @@ struct mh_server {
 
     int64_t date_at; /* seconds since 1970 that date shows */
     char date[29];
+
+    bool ended;           /* being freed: no log is opened any more */
+    mh__log *log;         /* the access log, NULL: off */
+    int log_format;       /* MH_ACCESS_* */
+    uint64_t stamp_until; /* ns, as mh__loop_clock_ns: when the second that stamp shows is over */
+    size_t stamp_n;
+    char stamp[MH__ACCESS_STAMP + MH__SCAN_PAD];
 };
 
 /* The Date of this step (RFC 9110 6.6.1). */
 mh_str mh__server_date(mh_server *srv);
+/* The local time as the access log wants it; now is mh__loop_clock_ns. */
+mh_str mh__server_stamp(mh_server *srv, uint64_t now);
+/* Calls on_log. The host may do anything in it but free the server, so nothing of what it could end
+ * may be in use. */
+void mh__server_tell(mh_server *srv, int what, int64_t detail);
 /* A connection has gone: maybe accept again, maybe the drain is over. */
 void mh__server_conn_gone(mh_server *srv);
 
@@ -65,6 +82,8 @@ void mh__server_conn_gone(mh_server *srv);
 
 /* srv->paused has changed: all listeners stop or go on accepting. */
 void mh__listeners_update(mh_server *srv);
+/* The timer of accept_calm: the bout is over. */
+void mh__listeners_calm(mh_loop *loop, mh__timer *timer);
 /* Closes them, and unlinks the unix paths that this process bound. */
 void mh__listeners_close(mh_server *srv);
 

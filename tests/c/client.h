@@ -42,6 +42,11 @@ struct fix {
     int why;           /* of the last that finished */
     uint64_t sent;     /* mh_res_sent of it */
     unsigned open_max; /* most exchanges open at a time */
+    unsigned told[5];  /* how often on_log told each MH_LOG_* */
+    int64_t detail;    /* of the last */
+    void (*on_log)(fix *f, int what);
+    unsigned refused; /* how often on_refused was called */
+    void (*on_refused)(fix *f, const mh_refused *what);
     void *user;
     int n; /* the test's own */
 };
@@ -106,6 +111,21 @@ static inline void fix_finish_(mh_req *req, int why, void *user) {
     if (f->req == req) f->req = NULL;
 }
 
+static inline void fix_log_(mh_server *srv, int what, int64_t detail, void *user) {
+    fix *f = (fix *)user;
+    (void)srv;
+    f->told[what]++;
+    f->detail = detail;
+    if (f->on_log) f->on_log(f, what);
+}
+
+static inline void fix_refused_(mh_server *srv, const mh_refused *what, void *user) {
+    fix *f = (fix *)user;
+    (void)srv;
+    f->refused++;
+    if (f->on_refused) f->on_refused(f, what);
+}
+
 /* Defaults, to be changed before fix_open. */
 static inline void fix_init(fix *f) {
     memset(f, 0, sizeof *f);
@@ -124,6 +144,8 @@ static inline int fix_server(fix *f) {
     h.on_writable = fix_writable_;
     h.on_hangup = fix_hangup_;
     h.on_finish = fix_finish_;
+    h.on_log = fix_log_;
+    h.on_refused = fix_refused_;
     h.user = f;
     return mh_server_new(&f->srv, f->loop, &h, &f->cfg);
 }

@@ -59,6 +59,14 @@ bool kernel_ended(const kernel_client *c);
 /* It has done so by RST. */
 bool kernel_was_reset(const kernel_client *c);
 
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* A regular file that is open for writing, empty; to be closed by close(2). There is one at a time.
+ */
+int kernel_file(void);
+/* What has been written to it, also after it was closed. */
+const char *kernel_written(size_t *n);
+
 /* ---- faults ---------------------------------------------------------------------------------- */
 
 /* The at-th simulated call from now on (1: the next; 0: none) fails in its variant-th way (from 0).

@@ -125,7 +125,7 @@ static const part script[] = {
     {"GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", "HTTP/1.1 200", 0},
 };
 
-enum { PARTS = sizeof script / sizeof *script, MOST_STEPS = 5000 };
+enum { PARTS = sizeof script / sizeof *script, REFUSED = 2, MOST_STEPS = 5000 };
 
 /* What each client has got. */
 typedef struct story {
@@ -200,6 +200,32 @@ static void check_served(fix *f) {
     CHECK_INT(mh_server_connections(f->srv), 0);
 }
 
+static int log_fd;
+
+static int open_log(fix *f) {
+    log_fd = kernel_file();
+    return mh_server_access_log(f->srv, log_fd, MH_ACCESS_COMBINED);
+}
+
+/* Each exchange has a line, and each refusal; nothing but whole lines has been written. */
+static void check_log(const fix *f) {
+    size_t n;
+    unsigned lines = 0;
+    const char *text = kernel_written(&n), *end = text + n;
+    while (text < end) {
+        const char *lf = memchr(text, '\n', (size_t)(end - text));
+        if (!lf || strncmp(text, "127.0.0.1 - - [", 15) != 0 ||
+            strncmp(lf - 8, " \"-\" \"-\"", 8) != 0) {
+            CHECK_FAIL_("a line is torn: %.*s", (int)(end - text), text);
+            return;
+        }
+        lines++;
+        text = lf + 1;
+    }
+    if (lines < f->finished || lines > f->finished + REFUSED)
+        CHECK_FAIL_("%u lines of %u exchanges", lines, f->finished);
+}
+
 static int open_all(fix *f, bool shared) {
     int error = mh_loop_new(&f->loop, &f->loop_cfg);
     if (error == MH_OK) error = fix_server(f);
@@ -217,6 +243,7 @@ typedef struct failure {
     size_t alloc;     /* an allocation, from the first client on */
     bool for_good;    /* and all that follow */
     bool shared;      /* the loop has been asked for its descriptor */
+    bool logs;        /* there is an access log */
 } failure;
 
 typedef struct outcome {
@@ -241,6 +268,7 @@ static outcome run(const failure *what) {
     kernel_start();
     kernel_plan_fault(what->call, what->way);
     out.opened = open_all(&f, what->shared) == MH_OK;
+    if (out.opened && what->logs) CHECK_INT(open_log(&f), MH_OK);
     if (out.opened) {
         (what->for_good ? failing_from : failing_at)(&mem, what->alloc);
         play(&f, &out.story);
@@ -251,6 +279,10 @@ static outcome run(const failure *what) {
     kernel_plan_fault(0, 0);
     if (out.opened) check_served(&f);
     fix_close(&f);
+    if (out.opened && what->logs) {
+        check_log(&f);
+        close(log_fd);
+    }
     CHECK_INT(returned, lent);
     CHECK_INT(mem.blocks, 0);
     CHECK_INT(kernel_stop(), 0);
@@ -275,8 +307,8 @@ static unsigned compare(const story *got, const story *want) {
 }
 
 /* The run without a failure. */
-static bool play_well(story *want, bool shared) {
-    outcome out = run(&(failure){.shared = shared});
+static bool play_well(story *want, failure what) {
+    outcome out = run(&what);
     CHECK(out.opened);
     for (int i = 0; i < PARTS; i++) {
         size_t n = strlen(script[i].first);
@@ -289,9 +321,11 @@ static bool play_well(story *want, bool shared) {
 }
 
 /* Fails the at-th call in each of its ways. False when there is no such call. */
-static bool fail_call(size_t at, bool shared, const story *want, size_t *made) {
+static bool fail_call(size_t at, failure what, const story *want, size_t *made) {
     for (size_t way = 0;; way++) {
-        outcome out = run(&(failure){.call = at, .way = way, .shared = shared});
+        what.call = at;
+        what.way = way;
+        outcome out = run(&what);
         if (out.opened) {
             unsigned cut = compare(&out.story, want);
             if (cut > (out.fault.passing ? 0 : 1)) CHECK_FAIL_("%u clients were cut off", cut);
@@ -303,11 +337,11 @@ static bool fail_call(size_t at, bool shared, const story *want, size_t *made) {
     }
 }
 
-static void fail_each_call(bool shared) {
+static void fail_each_call(failure what) {
     story want;
     size_t calls = 0, made = 0;
-    REQUIRE(play_well(&want, shared));
-    while (fail_call(calls + 1, shared, &want, &made))
+    REQUIRE(play_well(&want, what));
+    while (fail_call(calls + 1, what, &want, &made))
         calls++;
     printf("# %zu failures of %zu system calls\n", made, calls);
     CHECK(calls > 100);
@@ -315,16 +349,22 @@ static void fail_each_call(bool shared) {
 }
 
 static void any_failure_of_a_system_call_costs_at_most_one_client_its_connection(void) {
-    fail_each_call(false);
+    fail_each_call((failure){0});
 }
 
-static void so_does_any_in_a_loop_that_a_host_polls(void) { fail_each_call(true); }
+static void so_does_any_in_a_loop_that_a_host_polls(void) {
+    fail_each_call((failure){.shared = true});
+}
+
+static void so_does_any_where_there_is_an_access_log_and_its_lines_stay_whole(void) {
+    fail_each_call((failure){.logs = true});
+}
 
 static void any_failing_allocation_costs_at_most_one_client_its_connection(void) {
     story want;
     size_t k;
     bool reached = true;
-    REQUIRE(play_well(&want, false));
+    REQUIRE(play_well(&want, (failure){0}));
     for (k = 1; reached && !check_failed; k++) {
         outcome out = run(&(failure){.alloc = k});
         unsigned cut = compare(&out.story, &want);
@@ -342,7 +382,7 @@ static void any_failing_allocation_costs_at_most_one_client_its_connection(void)
 static void memory_that_stays_out_costs_connections_and_nothing_else(void) {
     story want;
     bool reached = true;
-    REQUIRE(play_well(&want, false));
+    REQUIRE(play_well(&want, (failure){0}));
     for (size_t k = 1; reached && !check_failed; k++) {
         outcome out = run(&(failure){.alloc = k, .for_good = true});
         compare(&out.story, &want);
@@ -356,6 +396,7 @@ static void memory_that_stays_out_costs_connections_and_nothing_else(void) {
 int main(void) {
     RUN(any_failure_of_a_system_call_costs_at_most_one_client_its_connection);
     RUN(so_does_any_in_a_loop_that_a_host_polls);
+    RUN(so_does_any_where_there_is_an_access_log_and_its_lines_stay_whole);
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
     RUN(memory_that_stays_out_costs_connections_and_nothing_else);
     return check_end();

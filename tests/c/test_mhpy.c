@@ -11,6 +11,8 @@
 #include "client.h"
 #include "mhpy.h"
 
+#include <sys/mman.h>
+
 #define HOST "Host: a\r\n"
 #define GET  "GET /path%20 HTTP/1.1\r\n" HOST "\r\n"
 
@@ -64,7 +66,8 @@ typedef struct host {
     char path[64];
     int listener;
     int64_t uploads[NAMES]; /* names of requests whose body is awaited; 0: none */
-    unsigned requests, finished;
+    unsigned requests, finished, ended, refused;
+    int log; /* where the access log goes */
 } host;
 
 static void answer_it(host *h, int64_t name) {
@@ -139,6 +142,15 @@ static void turn(host *h) {
             read_on(h, event[1]);
         } else if (event[0] == MHPY_FINISH) {
             h->finished++;
+        } else if (event[0] == MHPY_REFUSED) {
+            h->refused++;
+            CHECK(event[1] >= 3 && event[2] == 400 && event[3] == 12);
+            i += MHPY_EVENT_INTS;
+        } else if (event[0] == MHPY_ENDED) {
+            h->ended++;
+            CHECK(event[2] >= 200 && event[3] >= 0);
+            i += MHPY_EVENT_INTS;
+            CHECK(event[4] >= MH_FINISH_DONE && event[4] <= MH_FINISH_FILE && event[5] >= 0);
         }
     }
 }
@@ -206,6 +218,14 @@ static int listen_at(host *h) {
     return listen(h->listener, 64);
 }
 
+/* A hub whose requests' ends are told and logged. */
+static void log_all(host *h) {
+    h->log = memfd_create("log", MFD_CLOEXEC);
+    CHECK_INT(mhpy_access_log(h->hub, h->log, MH_ACCESS_JSON), MH_OK);
+    CHECK_INT(mhpy_log_line(h->hub, "a line", 6), MH_OK);
+    CHECK_INT(mhpy_tell_ends(h->hub), MH_OK);
+}
+
 /* Runs the script with the k-th allocation failing. Returns whether there was one. When it is over,
  * the hub counts the blocks that it had before. */
 static bool run(size_t k, story *s) {
@@ -218,6 +238,7 @@ static bool run(size_t k, story *s) {
     mhpy_options_init(&options);
     int rc = mhpy_new(&h.hub, &options);
     if (rc == MH_OK) rc = mhpy_listen(h.hub, h.listener, 0);
+    log_all(&h);
     counting = false;
     CHECK_INT(rc, MH_OK);
     CHECK_INT(mhpy_count(h.hub, &before), MH_OK);
@@ -235,7 +256,10 @@ static bool run(size_t k, story *s) {
     CHECK_INT(after.blocks, before.blocks);
     CHECK_INT(after.connections, 0);
     CHECK_INT(after.requests, 0);
+    CHECK(h.ended >= h.requests); /* those that found no memory are not told, but end */
     mhpy_free(h.hub);
+    CHECK(lseek(h.log, 0, SEEK_END) > 0);
+    close(h.log);
     counting = false;
     CHECK_INT(blocks, 0);
     close(h.listener);
@@ -276,6 +300,7 @@ static void the_ends_of_many_requests_are_told_without_memory(void) {
     CHECK_INT(listen_at(&h), 0);
     CHECK_INT(mhpy_new(&h.hub, &options), MH_OK);
     CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    CHECK_INT(mhpy_tell_ends(h.hub), MH_OK);
     counting = true;
     for (int i = 0; i < MANY; i++) { /* one by one, so that no step has many of them */
         fds[i] = unix_connect(h.path);
@@ -290,6 +315,7 @@ static void the_ends_of_many_requests_are_told_without_memory(void) {
         turn(&h);
     none_left = false;
     CHECK_INT(h.finished, MANY);
+    CHECK_INT(h.ended, MANY);
     counting = false;
     for (int i = 0; i < MANY; i++)
         close(fds[i]);
@@ -439,6 +465,93 @@ static void making_a_hub_fails_cleanly(void) {
     }
 }
 
+/* ---- logs -------------------------------------------------------------------------------------- */
+
+/* Which a step takes as it is: nobody reads the log. */
+static void trouble_is_told(void) {
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    mhpy *hub;
+    mhpy_options options;
+    mhpy_batch batch;
+    clock_stop();
+    mhpy_options_init(&options);
+    REQUIRE(full >= 0 && mhpy_new(&hub, &options) == MH_OK);
+    CHECK_INT(mhpy_log_line(hub, "a", 1), MH_ESTATE);
+    CHECK_INT(mhpy_access_log(hub, full, MH_ACCESS_LINES), MH_OK);
+    CHECK_INT(mhpy_log_line(hub, "a", 1), MH_OK);
+    clock_pass_ms(200);
+    int n = mhpy_step(hub, 0, &batch);
+    REQUIRE(n == MHPY_EVENT_INTS);
+    CHECK_INT(batch.ints[0], MHPY_LOG);
+    CHECK_INT(batch.ints[1], MH_LOG_LINES_STUCK);
+    CHECK_INT(batch.ints[2], ENOSPC);
+    mhpy_free(hub);
+    close(full);
+    clock_go();
+}
+
+/* What was written between two steps is sent by the next before it waits; its end must not wait
+ * until something else happens. */
+static void an_end_is_told_without_waiting_for_more(void) {
+    host h = {0};
+    mhpy_options options;
+    mhpy_batch batch;
+    peer p;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    CHECK_INT(mhpy_tell_ends(h.hub), MH_OK);
+    peer_open_(&p, unix_connect(h.path));
+    REQUIRE(send(p.fd, GET, sizeof GET - 1, 0) == sizeof GET - 1);
+    while (h.requests == 0)
+        turn(&h);
+    while (h.ended == 0) { /* without it this step waits until the idle connection is closed */
+        uint64_t begun = real_ms();
+        int n = mhpy_step(h.hub, -1, &batch);
+        CHECK(n > 0 && batch.ints[0] == MHPY_ENDED);
+        CHECK(real_ms() - begun < options.config.keepalive_timeout / 2);
+        h.ended++;
+    }
+    peer_close(&p);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
+/* Its line is cut where a NUL would end a piece. */
+static void a_refusal_is_told_with_its_line(void) {
+    static const char bad[] = "A\0\0B\r\n\r\n", pieces[] = "\0\0A\0\0B";
+    host h = {0};
+    mhpy_options options;
+    mhpy_batch batch = {0};
+    peer p;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    CHECK_INT(mhpy_tell_ends(h.hub), MH_OK);
+    peer_open_(&p, unix_connect(h.path));
+    REQUIRE(send(p.fd, bad, sizeof bad - 1, 0) == sizeof bad - 1);
+    REQUIRE(mhpy_step(h.hub, -1, &batch) == 2 * MHPY_EVENT_INTS);
+    CHECK_INT(batch.ints[0], MHPY_REFUSED);
+    CHECK_INT(batch.ints[1], 5);
+    CHECK_INT(batch.ints[2], 400);
+    CHECK_INT(batch.ints[3], 12);
+    CHECK_INT(batch.pieces, 5);
+    CHECK(batch.text_n == sizeof pieces && memcmp(batch.text, pieces, sizeof pieces) == 0);
+    peer_close(&p);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
+static void a_closed_hub_logs_nothing(void) {
+    CHECK_INT(mhpy_access_log(NULL, 1, MH_ACCESS_JSON), MH_ECLOSED);
+    CHECK_INT(mhpy_log_line(NULL, "a", 1), MH_ECLOSED);
+    CHECK_INT(mhpy_tell_ends(NULL), MH_ECLOSED);
+}
+
 /* ---- static files ---------------------------------------------------------------------------- */
 
 static const mhpy_static_options etc = {
@@ -527,6 +640,10 @@ int main(void) {
     RUN(the_ends_of_many_requests_are_told_without_memory);
     RUN(a_file_is_sent_as_far_as_its_head_says_or_refused_whole);
     RUN(what_sendfile_can_t_take_as_it_is_is_no_file);
+    RUN(trouble_is_told);
+    RUN(an_end_is_told_without_waiting_for_more);
+    RUN(a_refusal_is_told_with_its_line);
+    RUN(a_closed_hub_logs_nothing);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
     RUN(making_a_hub_fails_cleanly);
     RUN(adding_a_directory_fails_cleanly);

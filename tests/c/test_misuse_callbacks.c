@@ -412,6 +412,19 @@ static void by_drained(scene *s) {
     CHECK_INT(mh_server_drain(srv, 0, on_drained, s), MH_OK);
 }
 
+static void here_refused_cb(fix *f, const mh_refused *what) {
+    (void)what;
+    here(scene_of(f));
+}
+
+/* Of another connection. */
+static void refuse_another(scene *s) {
+    int fd = unix_connect(s->f.path);
+    s->f.on_refused = here_refused_cb;
+    CHECK_INT(send(fd, "NONSENSE\r\n\r\n", 12, 0), 12);
+    close(fd);
+}
+
 static void parked_at_finish(scene *s) { s->at_finish = true; }
 
 static void free_server(scene *s) {
@@ -435,6 +448,7 @@ static const struct place {
     {"on_finish, another has ended", GET GET, at_finish, NULL},
     {"on_finish, the peer closed", GET, parked_at_finish, leave},
     {"on_finish in mh_server_free", GET, parked_at_finish, free_server},
+    {"on_refused", GET, NULL, refuse_another},
     {"a timer", GET, NULL, by_timer},
     {"a post", GET, NULL, by_post},
     {"a watch", GET, NULL, by_watch},

@@ -365,3 +365,88 @@ def test_the_readme_of_the_first_release_runs_with_bytes_in_its_body(
     process.signal(signal.SIGTERM)
     assert process.wait() == 0
     assert process.log == ""
+
+
+# ---- the access log
+
+
+def visit(process: Process) -> None:
+    with Client(("127.0.0.1", served_port(process))) as client:
+        assert client.get("/?q").status == 200
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def serve_logging(spawn: Callable[..., Process], folder: Path, *arguments: str) -> Process:
+    argv = [*MEINHELD, "site_app", "--bind", "127.0.0.1:0", *arguments]
+    process = spawn(argv, cwd=folder)
+    visit(process)
+    return process
+
+
+@pytest.mark.parametrize("arguments", [["--access-log"], ["--access-log", "-"]])
+def test_access_log_alone_writes_to_stdout(
+    spawn: Callable[..., Process], folder: Path, arguments: list[str]
+) -> None:
+    process = serve_logging(spawn, folder, *arguments)
+    line = r'127\.0\.0\.1 - - \[.*\] "GET /\?q HTTP/1\.1" 200 5 "-" "-"\n'
+    assert re.fullmatch(line, process.out), process.out
+
+
+@pytest.mark.parametrize(
+    ("format", "line"),
+    [
+        ("combined", r'127\.0\.0\.1 - - \[.*\] "GET /\?q HTTP/1\.1" 200 5 "-" "-"\n'),
+        ("json", r'\{"time":.*,"status":200,"bytes":5,.*\}\n'),
+        ("%(m)s %(q)s %({Host}i)s", r"GET q test\n"),
+    ],
+)
+def test_access_log_appends_to_a_file_in_any_format(
+    spawn: Callable[..., Process], folder: Path, format: str, line: str
+) -> None:
+    (folder / "log").write_text("before\n")
+    process = serve_logging(spawn, folder, "--access-log", "log", "--access-log-format", format)
+    assert process.out == ""
+    assert re.fullmatch("before\n" + line, (folder / "log").read_text())
+
+
+def test_without_access_log_nothing_is_logged(spawn: Callable[..., Process], folder: Path) -> None:
+    assert serve_logging(spawn, folder).out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--access-log", "nowhere/log"], "--access-log 'nowhere/log': No such file or directory"),
+        (["--access-log", "."], "--access-log '.': Is a directory"),
+        (
+            ["--access-log", "log", "--access-log-format", "%(Z)s"],
+            "--access-log-format: access log format '%(Z)s': there is no atom 'Z'",
+        ),
+        (
+            ["--access-log", "log", "--access-log-format", "xml"],
+            "--access-log-format: access log format 'xml': neither combined, json, nor a %-format",
+        ),
+    ],
+)
+def test_what_is_no_log_is_one_line_and_status_1(
+    folder: Path, arguments: list[str], reason: str
+) -> None:
+    assert refusal([*MEINHELD, "site_app", *arguments], folder) == f"meinheld: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["site_app", "--access-log-format", "json"], "of no use without --access-log"),
+        (["--access-log", "site_app"], "required: MODULE:APP; --access-log took 'site_app'"),
+    ],
+)
+def test_a_log_that_argparse_refuses_is_status_2(
+    folder: Path, arguments: list[str], reason: str
+) -> None:
+    done = subprocess.run(
+        [*MEINHELD, *arguments], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert reason in done.stderr

@@ -45,6 +45,18 @@ class NoRequests:
     def end(self) -> None:
         pass
 
+    def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
+        raise AssertionError("nothing listens")
+
+    def refused(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        raise AssertionError("nothing listens")
+
+    def open_names(self) -> list[int]:
+        return []
+
+    def trouble(self, what: int, detail: int) -> None:
+        raise AssertionError("nothing listens")
+
 
 def new_loop() -> Loop:
     return Loop(NoRequests(), limits=Limits(), max_fds=16)

@@ -150,10 +150,20 @@ def _listen(address: Address) -> str:
     return f"http://{_shown((address[0], bound))}"
 
 
+def _set_access_log(file: str | None, format: str) -> None:
+    try:
+        server.set_access_log(file, format)
+    except OSError as exc:
+        raise UsageError(f"--access-log {file!r}: {exc.strerror or one_line(exc)}") from exc
+    except ValueError as exc:
+        raise UsageError(f"--access-log-format: {exc}") from exc
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="meinheld", description="Serves a WSGI app.")
     parser.add_argument(
         "app",
+        nargs="?",
         metavar="MODULE:APP",
         help="the app, a dotted name; without :APP it is the module's application, else its app",
     )
@@ -164,8 +174,28 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may be given several times; port 0 lets "
         f"the kernel choose (default: {DEFAULT_BIND})",
     )
+    parser.add_argument(
+        "--access-log",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="append a line to FILE for each request when its response has ended; - or nothing is "
+        "standard output (default: no log). MODULE:APP goes before --access-log alone",
+    )
+    parser.add_argument(
+        "--access-log-format",
+        metavar="FORMAT",
+        help="combined, json, or a %%-format of gunicorn's atoms, as '%%(h)s \"%%(r)s\" %%(s)s' "
+        "(default: combined)",
+    )
     parser.add_argument("--version", action="version", version=f"meinheld {__version__}")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.app is None:
+        hint = f"; --access-log took {arguments.access_log!r}" if arguments.access_log else ""
+        parser.error(f"the following arguments are required: MODULE:APP{hint}")
+    if arguments.access_log_format is not None and arguments.access_log is None:
+        parser.error("--access-log-format is of no use without --access-log")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # An installed script has its own directory there, and the app is where the user is.
         sys.path.insert(0, os.getcwd())
         app = load_app(arguments.app)
+        _set_access_log(arguments.access_log, arguments.access_log_format or "combined")
         urls = ", ".join([_listen(address) for address in addresses])
     except UsageError as exc:
         print(f"meinheld: {exc}", file=sys.stderr)

@@ -31,6 +31,7 @@ but resume() and post()."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import deque
@@ -91,6 +92,19 @@ class Gateway(Protocol):
 
     def end(self) -> None:
         """The run is over, and the C half gone: what is kept for requests is to be given back."""
+
+    def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
+        """Any request has ended; only after tell_ends()."""
+
+    def refused(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        """A request that was never told has been refused; texts: its peer's address and port, and
+        its first line, cut at each NUL; None if they are lost. Only after tell_ends()."""
+
+    def open_names(self) -> list[int]:
+        """The requests whose end is still to be told, when the loop ends."""
+
+    def trouble(self, what: int, detail: int) -> None:
+        """The C half tells what goes wrong, or is well again, without concerning a request."""
 
 
 class Expired:
@@ -216,6 +230,20 @@ class Loop:
             raise ValueError(f"static files can't be served like this: {files}")
         if code < 0:
             raise _error(code, 0, f"serving {os.fsdecode(files.directory)}")
+
+    def access_log(self, fd: int, format: int) -> None:
+        """Writes lines of an MH_ACCESS_* format to fd, which stays the caller's to close. Raises
+        OSError, MemoryError."""
+        code = lib.mhpy_access_log(self.hub, fd, format)
+        if code == lib.MH_EINVAL:
+            raise OSError(errno.EBADF, f"the access log can't be written to descriptor {fd}")
+        if code < 0:
+            raise _error(code, 0, "opening the access log")
+
+    def tell_ends(self) -> None:
+        """Tells the gateway of every request's end. Raises MemoryError."""
+        if lib.mhpy_tell_ends(self.hub) < 0:
+            raise MemoryError("telling the ends of requests")
 
     def run(self) -> None:
         """Serves until stop(), or until a drain has ended; then the loop is of no more use.
@@ -351,6 +379,10 @@ class Loop:
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
             gateway.finish(a, b, c)
+        elif kind == lib.MHPY_ENDED:
+            gateway.ended(a, b, c, next(self._events)[1])
+        elif kind == lib.MHPY_REFUSED:
+            gateway.refused(self._take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SHAPE:
             names = self._take(b)
             if names is not None:
@@ -363,6 +395,8 @@ class Loop:
             ready = self._watches.get(a)
             if ready:
                 ready(a)
+        elif kind == lib.MHPY_LOG:
+            gateway.trouble(a, b)
         elif kind == lib.MHPY_DRAINED:
             self._over = True
         else:
@@ -451,10 +485,9 @@ class Loop:
     def _end(self) -> None:
         """Ends every parked greenlet, and the hub."""
         self._over = True
-        deque(self._events, maxlen=0)  # whoever comes back to it finds it used up
+        raised = self._tell_ends()  # whoever comes back to the events finds them used up
         self._ready.clear()
         self._due = 0
-        raised: BaseException | None = None
         if self._pid != os.getpid():
             # They are the parent's, and so is what their finally blocks would do to the outside
             # world.
@@ -473,6 +506,8 @@ class Loop:
         self._current = None
         while self._spares:
             self._spares.pop().throw()
+        if self._pid == os.getpid():
+            raised = self._end_requests() or raised
         self._timers.clear()
         self._watches.clear()
         self.close()
@@ -483,6 +518,35 @@ class Loop:
                 raised = exc
         if raised is not None:
             raise raised
+
+    def _tell_ends(self) -> BaseException | None:
+        """Of the events in hand, only those of requests that have ended and of trouble still
+        count. Returns what telling them has raised."""
+        raised: BaseException | None = None
+        for kind, a, b, c in self._events:
+            try:
+                if kind == lib.MHPY_ENDED:
+                    self._gateway.ended(a, b, c, next(self._events)[1])
+                elif kind == lib.MHPY_LOG:
+                    self._gateway.trouble(a, b)
+            except BaseException as exc:
+                raised = exc
+        return raised
+
+    def _end_requests(self) -> BaseException | None:
+        """Cuts off those whose end the gateway wants to be told, and tells it. Returns what that
+        has raised."""
+        names = self._gateway.open_names()
+        if not names:
+            return None
+        lib.mhpy_drain(self.hub, 0)  # the step below is to accept no more
+        for name in names:
+            lib.mhpy_abort(self.hub, name)
+        n = lib.mhpy_step(self.hub, 0, self._batch)
+        if n > 0:
+            ints = iter(ffi.unpack(self._batch.ints, n))
+            self._events = zip(ints, ints, ints, ints)
+        return self._tell_ends()
 
     def close(self) -> None:
         """Frees the C half; run() does it at its end. A second call has no effect."""

@@ -23,6 +23,15 @@ enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
 
 enum { MH_FINISH_DONE = 0, MH_FINISH_FILE = 5 };
 
+enum {
+    MH_LOG_ACCEPT_FAILS = 1,
+    MH_LOG_ACCEPT_GOES_ON = 2,
+    MH_LOG_LINES_STUCK = 3,
+    MH_LOG_LINES_GO_ON = 4
+};
+
+enum { MH_ACCESS_COMBINED = 0, MH_ACCESS_JSON = 1, MH_ACCESS_LINES = 2 };
+
 enum { MHPY_EVENT_INTS = 4 };
 
 enum {
@@ -35,7 +44,10 @@ enum {
     MHPY_FINISH = -7,
     MHPY_TIMER = -8,
     MHPY_WATCH = -9,
-    MHPY_DRAINED = -10
+    MHPY_DRAINED = -10,
+    MHPY_LOG = -11,
+    MHPY_ENDED = -12,
+    MHPY_REFUSED = -13
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
@@ -133,6 +145,9 @@ int mhpy_watch(mhpy *hub, int fd, unsigned int events);
 int mhpy_unwatch(mhpy *hub, int fd);
 int64_t mhpy_timer(mhpy *hub, uint64_t ms);
 int mhpy_cancel(mhpy *hub, int64_t timer);
+int mhpy_access_log(mhpy *hub, int fd, int format);
+int mhpy_log_line(mhpy *hub, const char *line, size_t line_n);
+int mhpy_tell_ends(mhpy *hub);
 int mhpy_count(mhpy *hub, mhpy_counts *counts);
 int mhpy_trim(mhpy *hub);
 

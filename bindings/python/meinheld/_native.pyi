@@ -78,6 +78,13 @@ class Lib:
     MH_ERROR: Final[int]
     MH_FINISH_DONE: Final[int]
     MH_FINISH_FILE: Final[int]
+    MH_LOG_ACCEPT_FAILS: Final[int]
+    MH_LOG_ACCEPT_GOES_ON: Final[int]
+    MH_LOG_LINES_STUCK: Final[int]
+    MH_LOG_LINES_GO_ON: Final[int]
+    MH_ACCESS_COMBINED: Final[int]
+    MH_ACCESS_JSON: Final[int]
+    MH_ACCESS_LINES: Final[int]
     MHPY_EVENT_INTS: Final[int]
     MHPY_REQUEST: Final[int]
     MHPY_SHAPE: Final[int]
@@ -89,6 +96,9 @@ class Lib:
     MHPY_TIMER: Final[int]
     MHPY_WATCH: Final[int]
     MHPY_DRAINED: Final[int]
+    MHPY_LOG: Final[int]
+    MHPY_ENDED: Final[int]
+    MHPY_REFUSED: Final[int]
     MHPY_SHAPES: Final[int]
     MHPY_BLOCKS: Final[int]
     MHPY_HEADS: Final[int]
@@ -123,6 +133,9 @@ class Lib:
     def mhpy_unwatch(self, hub: Hub, fd: int) -> int: ...
     def mhpy_timer(self, hub: Hub, ms: int) -> int: ...
     def mhpy_cancel(self, hub: Hub, timer: int) -> int: ...
+    def mhpy_access_log(self, hub: Hub, fd: int, format: int) -> int: ...
+    def mhpy_log_line(self, hub: Hub, line: bytes, line_n: int) -> int: ...
+    def mhpy_tell_ends(self, hub: Hub) -> int: ...
     def mhpy_count(self, hub: Hub, counts: Counts) -> int: ...
     def mhpy_trim(self, hub: Hub) -> int: ...
     def mhpy_keep(self, hub: Hub, name: int) -> int: ...

@@ -208,6 +208,11 @@ class Response:
                 return int(value)
         return None
 
+    def headers(self) -> list[tuple[str, str]]:
+        """The application's headers; none before start_response."""
+        parts = self.text.decode("latin-1").split("\n")
+        return list(zip(parts[1::2], parts[2::2]))
+
     def bodyless(self) -> bool:
         """Whether no body is sent whatever the application makes."""
         method = self.environ.get("REQUEST_METHOD")  # the application may have taken it out

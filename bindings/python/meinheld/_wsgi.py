@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from greenlet import GreenletExit
 
+from meinheld._accesslog import Ends
 from meinheld._body import send_result
 from meinheld._environ import Environ, Place, Plans
 from meinheld._files import FileWrapper
@@ -21,6 +22,7 @@ from meinheld._loop import VERSION, Event, Loop
 from meinheld._native import lib
 from meinheld._response import NOTHING, SHARE, ErrorLog, ExcInfo, Known, NothingMore, Response
 from meinheld._sender import BAD_REQUEST, BORROW, FAILED, Sender
+from meinheld._trouble import describe
 from meinheld._uploads import Uploads
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
@@ -35,11 +37,19 @@ _answer_made: Final = lib.mhpy_answer_made
 class Gateway:
     """Serves one application in one loop."""
 
-    def __init__(self, app: Application, places: list[Place], log: ErrorLog, buffer: int) -> None:
+    def __init__(
+        self,
+        app: Application,
+        places: list[Place],
+        log: ErrorLog,
+        buffer: int,
+        ends: Ends | None = None,
+    ) -> None:
         """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
-        to a file."""
-        self._app = app
+        to a file; ends: who is to be told of the requests' ends."""
+        self._app = ends.wrap(app) if ends else app
         self._log = log
+        self._ends = ends
         self._sender = Sender(log)
         self._uploads = Uploads(self._sender, log, buffer, self._serve_uploaded)
         self._plans = Plans(
@@ -69,6 +79,9 @@ class Gateway:
         self._loop = loop
         self._sender.attach(loop)
         self._uploads.attach(loop)
+        if self._ends:
+            self._ends.attach(loop)
+            loop.tell_ends()
 
     # ---- the loop's events
 
@@ -101,6 +114,8 @@ class Gateway:
             known = self._known[head] = Known(self._sender, environ.copy())
         environ |= met
         if flags and flags & lib.MHPY_HAS_BODY:
+            if self._ends:
+                self._ends.begin(name, environ)
             self._uploads.begin(name, environ, flags & lib.MHPY_CHUNKED != 0)
         else:
             self._serve(name & _SLOT, name >> 32, environ, known)
@@ -141,6 +156,24 @@ class Gateway:
     def end(self) -> None:
         """The run is over."""
         self._sender.close()
+
+    def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
+        """A request has ended, whatever was kept for it."""
+        if self._ends:
+            self._ends.ended(name, status, sent, taken_us)
+
+    def refused(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        """A request that never came has been refused."""
+        if self._ends and texts:
+            self._ends.refused(texts, status, sent, taken_us)
+
+    def open_names(self) -> list[int]:
+        """The requests whose end is still to be told."""
+        return self._ends.names() if self._ends else []
+
+    def trouble(self, what: int, detail: int) -> None:
+        """Something goes wrong, or is well again, that concerns no request."""
+        self._log(describe(what, detail), None)
 
     # ---- the application
 

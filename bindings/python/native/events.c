@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 
+/* Of each kind that on_log tells one at the most: none comes again before seconds have passed, and
+ * the step that brings one hands it out. */
+enum { LOG_EVENTS = 4 };
+
 bool mhpy__grow(void **p, size_t *cap, size_t need, size_t size) {
     size_t want = *cap ? *cap : 64, bytes;
     while (want < need) {
@@ -37,7 +41,8 @@ static bool reserve(mhpy__events *ev, size_t n, size_t text) {
 bool mhpy__reserve(mhpy *hub, size_t more, size_t text) {
     /* Slots that are free now count as well, for they will be used again. */
     size_t requests = (size_t)hub->requests.n + 1, timers = (size_t)hub->timers.n + 1;
-    size_t coming = 3 * requests + timers + hub->watches + 1 + 1;
+    size_t of_each = hub->tells_ends ? 5 : 3; /* ENDED is of double size */
+    size_t coming = of_each * requests + timers + hub->watches + LOG_EVENTS + 1 + 1;
     return reserve(&hub->ev, more + coming, text);
 }
 

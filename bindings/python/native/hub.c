@@ -214,6 +214,22 @@ int mhpy_cancel(mhpy *hub, int64_t name) {
     return MH_OK;
 }
 
+int mhpy_access_log(mhpy *hub, int fd, int format) {
+    return hub ? mh_server_access_log(hub->srv, fd, format) : MH_ECLOSED;
+}
+
+int mhpy_log_line(mhpy *hub, const char *line, size_t line_n) {
+    return hub ? mh_server_log_line(hub->srv, line, line_n) : MH_ECLOSED;
+}
+
+int mhpy_tell_ends(mhpy *hub) {
+    if (!hub) return MH_ECLOSED;
+    hub->tells_ends = true;
+    if (mhpy__reserve(hub, 0, 0)) return MH_OK;
+    hub->tells_ends = false;
+    return MH_ENOMEM;
+}
+
 int mhpy_count(mhpy *hub, mhpy_counts *counts) {
     if (!hub) return MH_ECLOSED;
     *counts = (mhpy_counts){

@@ -45,7 +45,15 @@ enum {
     MHPY_FINISH = -7,   /* name, why, sent: only for requests kept by mhpy_keep and its like */
     MHPY_TIMER = -8,    /* timer: it has run and is gone */
     MHPY_WATCH = -9,    /* fd, events */
-    MHPY_DRAINED = -10  /* the drain has ended */
+    MHPY_DRAINED = -10, /* the drain has ended */
+    MHPY_LOG = -11,     /* what, detail: on_log of meinheld.h */
+    /* name, status, sent; then four more integers: why, microseconds taken. The end of any request,
+     * after its MHPY_FINISH if that was asked for; only after mhpy_tell_ends. */
+    MHPY_ENDED = -12,
+    /* pieces, status, sent; then as for MHPY_ENDED. The end of a request that was refused and never
+     * told; its pieces: the peer's address, its port, and the request line, cut at each NUL. Only
+     * after mhpy_tell_ends. */
+    MHPY_REFUSED = -13
 };
 
 /* The tables of what has been seen lately. */
@@ -141,6 +149,12 @@ int mhpy_unwatch(mhpy *hub, int fd);
 int64_t mhpy_timer(mhpy *hub, uint64_t ms);
 /* Errors: MH_ENOENT: it has run (its event may still be on its way) or was cancelled. */
 int mhpy_cancel(mhpy *hub, int64_t timer);
+/* mh_server_access_log. Errors: MH_EINVAL (fd can't be written to), MH_ENOMEM. */
+int mhpy_access_log(mhpy *hub, int fd, int format);
+/* mh_server_log_line. Errors: MH_ESTATE, MH_EINVAL, MH_EAGAIN (lost). */
+int mhpy_log_line(mhpy *hub, const char *line, size_t line_n);
+/* Asks for MHPY_ENDED of every request, and for MHPY_REFUSED. */
+int mhpy_tell_ends(mhpy *hub);
 /* Counts. Sizes are not counted: what malloc rounds them to differs from one time to the next. */
 int mhpy_count(mhpy *hub, mhpy_counts *counts);
 /* mh_server_trim: after it, equal loads leave equal counts of blocks. */
@@ -310,13 +324,14 @@ struct mhpy {
     bool *wildcard; /* of each listener */
     size_t listeners;
     size_t watches;
-    int woken; /* by mhpy_wakeup since the last step; atomic */
+    bool tells_ends; /* by MHPY_ENDED */
+    int woken;       /* by mhpy_wakeup since the last step; atomic */
 };
 
 /* events.c: room for `more` events and text more bytes now, and for all events that can come
- * without being asked for: of each request READABLE, WRITABLE and FINISH, of each timer and watch
- * its own, the drain's. To be called before one more of these is made, so that memory is only
- * missed where it can be said. */
+ * without being asked for: of each request READABLE, WRITABLE, FINISH and ENDED, of each timer and
+ * watch its own, the drain's, those of the log. To be called before one more of these is made, so
+ * that memory is only missed where it can be said. */
 bool mhpy__reserve(mhpy *hub, size_t more, size_t text);
 
 /* requests.c: the handlers of the server, which turn exchanges into events. */

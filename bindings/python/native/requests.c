@@ -254,8 +254,42 @@ static void on_finish(mh_req *req, int why, void *user) {
     int64_t name = name_of(hub, req);
     mhpy__slot *slot = mhpy__name_find(&hub->requests, name);
     if (!slot) return;
-    if (slot->want) mhpy__event(&hub->ev, MHPY_FINISH, name, why, (int64_t)mh_res_sent(req));
+    int64_t sent = (int64_t)mh_res_sent(req);
+    if (slot->want) mhpy__event(&hub->ev, MHPY_FINISH, name, why, sent);
+    if (hub->tells_ends) {
+        mhpy__event(&hub->ev, MHPY_ENDED, name, mh_res_status(req), sent);
+        mhpy__event(&hub->ev, why, (int64_t)mh_req_taken_us(req), 0, 0);
+    }
     mhpy__name_free(&hub->requests, slot);
+}
+
+static void on_log(mh_server *srv, int what, int64_t detail, void *user) {
+    mhpy *hub = user;
+    (void)srv;
+    mhpy__event(&hub->ev, MHPY_LOG, what, detail, 0);
+}
+
+static int count_nuls(mh_str s) {
+    int count = 0;
+    for (size_t i = 0; i < s.n; i++)
+        count += s.p[i] == '\0';
+    return count;
+}
+
+static void on_refused(mh_server *srv, const mh_refused *what, void *user) {
+    mhpy *hub = user;
+    mhpy__events *ev = &hub->ev;
+    (void)srv;
+    if (!hub->tells_ends) return;
+    if (!mhpy__reserve(hub, 2, what->peer.n + PORT_MAX + what->line.n + 3)) return; /* untold */
+    char *p = put_str(ev->text + ev->text_n, what->peer);
+    p = put_port(p, what->port);
+    p = put_str(p, what->line);
+    int pieces = 3 + count_nuls(what->line);
+    ev->text_n = (size_t)(p - ev->text);
+    ev->pieces += pieces;
+    mhpy__event_put(ev, MHPY_REFUSED, pieces, what->status, (int64_t)what->sent);
+    mhpy__event_put(ev, what->why, (int64_t)what->taken_us, 0, 0);
 }
 
 void mhpy__handlers(mh_handlers *on, mhpy *hub) {
@@ -264,5 +298,7 @@ void mhpy__handlers(mh_handlers *on, mhpy *hub) {
     on->on_readable = on_readable;
     on->on_writable = on_writable;
     on->on_finish = on_finish;
+    on->on_log = on_log;
+    on->on_refused = on_refused;
     on->user = hub;
 }

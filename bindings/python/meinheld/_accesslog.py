@@ -1,0 +1,183 @@
+"""The access log: where its lines go, and what those take that are made in Python.
+
+Lines in the combined format and in JSON are made by the C half, of which nothing is seen here. A
+%-format and an access logger take environ: Ends keeps it, with the response, from the call of the
+application until MHPY_ENDED. Without them nothing here takes part in a request."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, Union, cast
+
+from greenlet import GreenletExit
+
+from meinheld._environ import Environ
+from meinheld._logformat import RAW_LINE, Entry, Format, local_time
+from meinheld._loop import Loop
+from meinheld._native import lib
+from meinheld._response import ErrorLog, ExcInfo, Response
+
+App = Callable[[Environ, Any], Iterable[bytes]]
+
+File = Union[str, "os.PathLike[str]", int]
+
+# The formats of the C half.
+_NATIVE: Final = {"combined": lib.MH_ACCESS_COMBINED, "json": lib.MH_ACCESS_JSON}
+
+_STDOUT: Final = 1
+
+
+class AccessLog(NamedTuple):
+    """What set_access_log() sets: a file, and how its lines are made."""
+
+    file: File
+    native: int  # MH_ACCESS_*
+    format: Format | None  # of lines that are made in Python
+
+    def open(self) -> OpenLog:
+        """Opens the file, for one run. Raises OSError."""
+        if isinstance(self.file, int):
+            return OpenLog(self, self.file, owned=False)
+        if self.file == "-":
+            return OpenLog(self, _STDOUT, owned=False)
+        return OpenLog(self, _open(self.file), owned=True)
+
+
+def access_log(file: File, format: str) -> AccessLog:
+    """An access log, whose file has been tried.
+
+    Raises OSError naming the file, TypeError, and ValueError for a format that is none."""
+    native = _NATIVE.get(format, lib.MH_ACCESS_LINES)
+    made = None
+    if native == lib.MH_ACCESS_LINES:
+        if "%(" not in format:
+            raise ValueError(
+                f"access log format {format!r}: neither combined, json, nor a %-format"
+            )
+        made = Format(format)
+    if isinstance(file, bool) or not isinstance(file, (str, os.PathLike, int)):
+        raise TypeError(f"an access log's file must be a path or a descriptor, not {file!r}")
+    log = AccessLog(file, native, made)
+    log.open().close()
+    return log
+
+
+def _open(path: str | os.PathLike[str]) -> int:
+    """For appending; a fifo without a reader is an error, not waited for."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags, 0o644)
+
+
+class OpenLog:
+    """The file of an access log, while a run writes to it."""
+
+    def __init__(self, log: AccessLog, fd: int, owned: bool) -> None:
+        """owned: fd is to be closed."""
+        self.log = log
+        self.fd = fd
+        self._owned = owned
+
+    def reopen(self) -> None:
+        """Goes on with a new file of that name, where the old one has been moved away. The
+        descriptor stays, so a run that uses it need not be told. Raises OSError."""
+        if self._owned:
+            new = _open(cast(str, self.log.file))
+            try:
+                os.dup2(new, self.fd, inheritable=False)
+            finally:
+                os.close(new)
+
+    def close(self) -> None:
+        """Closes the file, if it was opened here. A second call has no effect."""
+        if self._owned:
+            self._owned = False
+            os.close(self.fd)
+
+
+class Ends:
+    """Tells of the ends of one loop's requests: an access logger, a %-format, or both."""
+
+    def __init__(
+        self,
+        errors: ErrorLog,
+        access: Callable[[Environ], object] | None,
+        format: Format | None,
+    ) -> None:
+        """errors: hears of a logger that fails."""
+        self._errors = errors
+        self._access = access
+        self._format = format
+        self._open: dict[int, tuple[Environ, Response | None]] = {}
+        self._second = -1  # that _time is of
+        self._time = ""
+
+    def attach(self, loop: Loop) -> None:
+        """The loop that runs it; to be called before that runs."""
+        self._loop = loop
+
+    def begin(self, name: int, environ: Environ) -> None:
+        """A request has come for which the application may never be called."""
+        self._open[name] = environ, None
+
+    def wrap(self, app: App) -> App:
+        """app, with each of its requests seen on its way."""
+        begun = self._open
+
+        def seen(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            response: Response = start_response.__self__
+            begun[response.name] = environ, response
+            return app(environ, start_response)
+
+        return seen
+
+    def names(self) -> list[int]:
+        """The requests that have not ended."""
+        return list(self._open)
+
+    def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
+        """A request has ended."""
+        environ, response = self._open.pop(name, (None, None))
+        if environ is None:
+            return  # what came of it can't be told
+        time = self._now()
+        if self._format is not None:
+            headers = response.headers() if response else ()
+            entry = Entry(environ, headers, status, sent, taken_us, time)
+            self._guard(self._write, entry)
+        if self._access is not None:
+            environ["STATUS_CODE"] = status
+            environ["SEND_BYTES"] = sent
+            environ["REQUEST_TIME"] = taken_us // 1000
+            environ["LOCAL_TIME"] = time
+            self._guard(self._access, environ)
+
+    def refused(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:
+        """A request was refused before it had an environ: a line is all that comes of it."""
+        if self._format is not None:
+            address, port, *line = texts
+            environ = {"REMOTE_ADDR": address, "REMOTE_PORT": port, RAW_LINE: "\0".join(line)}
+            self._guard(self._write, Entry(environ, (), status, sent, taken_us, self._now()))
+
+    def _write(self, entry: Entry) -> None:
+        assert self._format is not None
+        line = self._format.line(entry).encode("ascii", "backslashreplace")
+        lib.mhpy_log_line(self._loop.hub, line, len(line))
+
+    def _guard(self, function: Callable[[Any], object], argument: object) -> None:
+        """Calls function; what it raises goes to the error log, but for what is meant for run()."""
+        try:
+            function(argument)
+        except (KeyboardInterrupt, SystemExit, GreenletExit):
+            raise
+        except BaseException:
+            self._errors("the access log failed", cast(ExcInfo, sys.exc_info()))
+
+    def _now(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._time = local_time(now)
+        return self._time
