@@ -171,11 +171,12 @@ static int find(mh_static *dir, const mh_req *req, mh_str raw, mh__static_file *
     mh__path path;
     if (!mh__path_decode(&path, dir->path, sizeof dir->path, raw)) return 404;
     *n = path.n;
-    bool slash = path.dir || ends_in_slash(mh_req_path(req));
-    if (!slash && path.n > 0) {
+    if (!path.dir && path.n > 0) {
         int status = open_file(dir, file);
         if (status != IS_DIRECTORY) return status;
     }
+    /* A host may have mapped the request's path to this one: what the client has counts. */
+    bool slash = path.dir || ends_in_slash(mh_req_path(req));
     if (dir->index.n == 0) return 404;
     if (*n > 0) *n = append(dir, *n, STR("/"));
     if (*n == 0 && path.n > 0) return 404;

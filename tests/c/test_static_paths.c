@@ -61,20 +61,24 @@ static void an_index_has_any_name_or_none(void) {
     }
 }
 
-/* A host that maps the path "/" to a directory. */
-static void serve_dir(fix *f, mh_req *req) {
+/* A host that maps whatever is asked for to a directory, or to a file. */
+static void serve_mapped(fix *f, mh_req *req) {
     stage *s = (stage *)(void *)f;
-    CHECK_INT(mh_res_static(req, s->dir, text("dir")), MH_OK);
+    CHECK_INT(mh_res_static(req, s->dir, text(f->n ? "a.txt" : "dir")), MH_OK);
 }
 
-static void what_was_asked_for_with_a_slash_is_not_sent_elsewhere(void) {
+static void a_host_may_map_paths_with_a_slash_and_without(void) {
     stage s;
     stage_init(&s);
-    s.f.on_request = serve_dir;
+    s.f.on_request = serve_mapped;
     REQUIRE(stage_open(&s) == MH_OK);
     peer_send(&s.f, &s.p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK_ANSWER(&s.f, &s.p, 200, "<p>index");
     check_location(&s, "/x", "./x/");
+    s.f.n = 1;
+    check_status(&s, "GET", "/", "", 200);
+    check_status(&s, "GET", "/x/", "", 200);
+    check_status(&s, "GET", "/x", "", 200);
     stage_close(&s);
 }
 
@@ -211,7 +215,7 @@ int main(void) {
     RUN(a_directory_is_its_index);
     RUN(the_directory_itself_has_an_index_too);
     RUN(an_index_has_any_name_or_none);
-    RUN(what_was_asked_for_with_a_slash_is_not_sent_elsewhere);
+    RUN(a_host_may_map_paths_with_a_slash_and_without);
     RUN(no_path_leads_out);
     RUN(long_paths_are_not_there);
     RUN(deep_paths_are_found);
