@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
@@ -20,6 +21,9 @@
 /* openat2 fails with this errno each time; 0: it works, as far as the kernel has it. */
 static int filecalls_openat2_error;
 static bool filecalls_openat2_used;
+
+/* The same for preadv2. */
+static int filecalls_preadv2_error;
 
 /* From 1 on: the call that fails, with which errno; 0: none. SHORT_READ: a read gives less. */
 enum { SHORT_READ = -1 };
@@ -31,12 +35,14 @@ long __real_syscall(long number, ...);
 int __real_openat64(int dir, const char *path, int flags, ...);
 int __real_fstat64(int fd, struct stat *st);
 ssize_t __real_pread64(int fd, void *buf, size_t n, off_t offset);
+ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
 ssize_t __real_readlinkat(int dir, const char *path, char *buf, size_t n);
 ssize_t __real_getrandom(void *buf, size_t n, unsigned flags);
 long __wrap_syscall(long number, ...);
 int __wrap_openat64(int dir, const char *path, int flags, ...);
 int __wrap_fstat64(int fd, struct stat *st);
 ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset);
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
 ssize_t __wrap_readlinkat(int dir, const char *path, char *buf, size_t n);
 ssize_t __wrap_getrandom(void *buf, size_t n, unsigned flags);
 
@@ -78,6 +84,15 @@ int __wrap_fstat64(int fd, struct stat *st) {
 
 ssize_t __wrap_pread64(int fd, void *buf, size_t n, off_t offset) {
     if (!filecalls_fails("pread")) return __real_pread64(fd, buf, n, offset);
+    return filecalls_error == SHORT_READ ? 0 : -1;
+}
+
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t offset, int flags) {
+    if (filecalls_preadv2_error) {
+        errno = filecalls_preadv2_error;
+        return -1;
+    }
+    if (!filecalls_fails("preadv2")) return __real_preadv64v2(fd, iov, n, offset, flags);
     return filecalls_error == SHORT_READ ? 0 : -1;
 }
 

@@ -1,6 +1,6 @@
 /* A stage for tests of static files over real sockets: a tree, a server that sends the files of
- * www in it below /s, and a client. Most tests run twice, with openat2 and without. Include it in
- * one file of a program. */
+ * www in it below /s, and a client. Most tests run twice, with openat2 and preadv2 and without.
+ * Include it in one file of a program. */
 #ifndef STATICS_H
 #define STATICS_H
 
@@ -30,9 +30,12 @@ typedef struct stage {
     int result; /* of the last mh_res_static */
 } stage;
 
-static const char *const ways[] = {"with openat2", "step by step"};
+static const char *const ways[] = {"with openat2 and preadv2", "without"};
 
-static inline void choose_way(int way) { filecalls_openat2_error = way == 0 ? 0 : ENOSYS; }
+static inline void choose_way(int way) {
+    filecalls_openat2_error = way == 0 ? 0 : ENOSYS;
+    filecalls_preadv2_error = way == 0 ? 0 : EOPNOTSUPP;
+}
 
 /* Below /s there are files. */
 static inline void serve(fix *f, mh_req *req) {

@@ -136,10 +136,29 @@ static void a_call_that_is_interrupted_is_made_again(void) {
             /* fstat, readlinkat and getrandom of a few bytes are never interrupted */
             bool interrupted = strcmp(filecalls_failed, "openat2") == 0 ||
                                strcmp(filecalls_failed, "openat") == 0 ||
-                               strcmp(filecalls_failed, "pread") == 0;
+                               strcmp(filecalls_failed, "pread") == 0 ||
+                               strcmp(filecalls_failed, "preadv2") == 0;
             if (interrupted) CHECK_INT(out.others, 0);
             if (check_failed) CHECK_FAIL_("call %zu, %s", call, filecalls_failed);
         }
+    }
+}
+
+/* What is not in memory, or not all of it, is sent another way. */
+static void a_read_that_would_wait_is_made_up_for(void) {
+    static const int errors[] = {SHORT_READ, EAGAIN, EINTR, EOPNOTSUPP, EINVAL, ENOSYS};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        bool reached = true;
+        unsigned made_up = 0;
+        for (size_t call = 1; reached && !check_failed; call++) {
+            filecalls_failed = "";
+            outcome out = run(0, call, errors[i], 0);
+            reached = out.reached;
+            if (strcmp(filecalls_failed, "preadv2") != 0) continue;
+            CHECK_INT(out.others, 0);
+            made_up++;
+        }
+        CHECK(made_up >= 3);
     }
 }
 
@@ -149,7 +168,7 @@ static void a_short_read_is_told(void) {
     unsigned told = 0;
     for (size_t call = 1; reached && !check_failed; call++) {
         filecalls_failed = "";
-        outcome out = run(0, call, SHORT_READ, 0);
+        outcome out = run(1, call, SHORT_READ, 0);
         reached = out.reached;
         if (strcmp(filecalls_failed, "pread") != 0) continue;
         CHECK_INT(out.others, 1);
@@ -191,6 +210,7 @@ int main(void) {
     plant_ground();
     RUN(any_failing_call_costs_one_client_its_file_at_the_most);
     RUN(a_call_that_is_interrupted_is_made_again);
+    RUN(a_read_that_would_wait_is_made_up_for);
     RUN(a_short_read_is_told);
     RUN(any_failing_allocation_costs_one_client_its_file_at_the_most);
     RUN(a_handle_that_finds_no_memory_is_none);
