@@ -17,6 +17,7 @@ from visitor import (
     FILE,
     FORM,
     LARGE,
+    assert_each_gets_its_own,
     assert_heads,
     assert_ranges,
     assert_streams,
@@ -112,6 +113,14 @@ def test_several_cookies_are_set_and_come_back_and_a_forged_one_does_not(
     http.cookies.clear()
     answer = http.get("/cookies", headers={"Cookie": f'signed="{forged}"; one=1'})
     assert answer.json() == {"one": "1", "two": None, "signed": None}
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        assert http.post("/form", data={"word": word}).json() == {"word": [word]}
+        return str(http.get(f"/words/{word}/1").json()["words"])
+
+    assert_each_gets_its_own(server, ask)
 
 
 # ---- answers of all kinds

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from harness import Server, wait_until
-from visitor import LARGE, digest, http_client
+from visitor import LARGE, assert_each_gets_its_own, digest, http_client
 
 Serve = Callable[..., Server]
 SITE = "sites.dash_site:app"
@@ -104,6 +104,15 @@ def test_a_file_is_uploaded_and_one_downloaded(http: httpx.Client) -> None:
     answer = call_back(http, "download.data", "button.n_clicks", 3)
     data = answer.json()["response"]["download"]["data"]
     assert data == {"content": "3 clicks", "filename": "clicks.txt"}
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        answer = call_back(http, "graph.figure", "choice.value", word).json()
+        title: str = answer["response"]["graph"]["figure"]["layout"]["title"]["text"]
+        return title.replace("chosen: ", "")
+
+    assert_each_gets_its_own(server, ask)
 
 
 def test_a_callback_that_has_nothing_to_say_is_answered_with_204(http: httpx.Client) -> None:

@@ -15,6 +15,7 @@ from visitor import (
     FILE,
     FORM,
     LARGE,
+    assert_each_gets_its_own,
     assert_heads,
     assert_streams,
     cut,
@@ -142,6 +143,14 @@ def test_several_cookies_are_set_and_come_back(http: httpx.Client) -> None:
     assert three == 'three=""; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/'
     assert two == "two=2; Path=/; SameSite=Strict"
     assert http.get("/cookies").json() == {"one": "1; und so", "two": "2"}
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        answer = http.post("/form", data={"word": word}, params={"turn": word})
+        return str(answer.json()["fields"]["word"][0])
+
+    assert_each_gets_its_own(server, ask)
 
 
 # ---- answers of all kinds

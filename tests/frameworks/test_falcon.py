@@ -14,6 +14,7 @@ from visitor import (
     FILE,
     FORM,
     LARGE,
+    assert_each_gets_its_own,
     assert_heads,
     assert_ranges,
     assert_streams,
@@ -120,6 +121,14 @@ def test_several_cookies_are_set_and_come_back(http: httpx.Client) -> None:
     assert [line.partition(";")[0] for line in lines] == ["one=1", 'three=""', "two=2"]
     assert "HttpOnly" in lines[0] and "Max-Age=60" in lines[0] and "SameSite=Strict" in lines[2]
     assert http.get("/cookies").json() == {"one": "1", "two": "2"}
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        assert http.post("/form", data={"word": word}).json() == {"word": word}
+        return str(http.get(f"/words/{word}/1").json()["word"])
+
+    assert_each_gets_its_own(server, ask)
 
 
 # ---- answers of all kinds

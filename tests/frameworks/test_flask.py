@@ -17,6 +17,7 @@ from visitor import (
     FILE,
     FORM,
     LARGE,
+    assert_each_gets_its_own,
     assert_heads,
     assert_ranges,
     assert_streams,
@@ -137,6 +138,14 @@ def test_a_session_lasts_and_a_forged_one_does_not(http: httpx.Client) -> None:
     forged = http.cookies["session"][:-1] + "_"
     http.cookies.clear()
     assert http.get("/me", headers={"Cookie": f"session={forged}"}).status_code == 403
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        assert http.post("/login", data={"user": word}).status_code == 303
+        return http.get("/me").text.replace("You are ", "")
+
+    assert_each_gets_its_own(server, ask)
 
 
 # ---- answers of all kinds

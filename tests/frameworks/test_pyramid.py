@@ -14,6 +14,7 @@ from visitor import (
     FILE,
     FORM,
     LARGE,
+    assert_each_gets_its_own,
     assert_heads,
     assert_ranges,
     assert_streams,
@@ -104,6 +105,14 @@ def test_a_body_is_read_in_pieces_or_at_once_whole(
 def test_json_is_taken_and_given(http: httpx.Client) -> None:
     value = {"a": [1, None, "\xe4\u20ac"], "b": {"c": 1.5}}
     assert http.post("/json", json=value).json() == {"got": value}
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        assert http.post("/form", data={"word": word}).json() == {"word": [word]}
+        return str(http.get(f"/words/{word}/1").json()["words"])
+
+    assert_each_gets_its_own(server, ask)
 
 
 # ---- cookies and sessions

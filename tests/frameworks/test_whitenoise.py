@@ -11,7 +11,15 @@ import httpx
 import pytest
 from harness import Server, wait_until
 from rawclient import Client
-from visitor import FILE, LARGE, RANGES, assert_heads, assert_ranges, http_client
+from visitor import (
+    FILE,
+    LARGE,
+    RANGES,
+    assert_each_gets_its_own,
+    assert_heads,
+    assert_ranges,
+    http_client,
+)
 
 Serve = Callable[..., Server]
 SCRIPT = b"let a = 1;\n" * 1000
@@ -126,6 +134,14 @@ def test_what_is_no_file_is_left_to_the_application(http: httpx.Client) -> None:
     assert http.get(escaping).text == "inner /static/../../etc/passwd"
     refused = http.post(TARGET, content=b"x")
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_each_of_many_clients_at_once_gets_its_own_answers(server: Server) -> None:
+    def ask(http: httpx.Client, word: str) -> str:
+        assert http.get(TARGET).content == FILE
+        return http.get(f"/{word}").text.replace("inner /", "")
+
+    assert_each_gets_its_own(server, ask)
 
 
 def test_files_that_were_sent_are_closed_and_so_are_those_whose_client_left(

@@ -21,8 +21,6 @@ from tempfile import SpooledTemporaryFile as Spooled
 from typing import Any
 from urllib.parse import parse_qsl
 
-from django.core.files import File as DjangoFile
-
 from apps import App, Environ, StartResponse, answer, by_path
 
 TEXT = [("Content-Type", "text/plain")]
@@ -175,7 +173,6 @@ KINDS: dict[str, tuple[bool, Callable[[str], Any]]] = {
     "temporary": (True, lambda path: filled(tempfile.TemporaryFile, path)),
     "named temporary": (True, lambda path: filled(tempfile.NamedTemporaryFile, path)),
     "written behind": (True, written_behind),
-    "Django's": (True, lambda path: DjangoFile(opened(path))),
     "a subclass that logs": (True, lambda path: LoggedReader(io.FileIO(path))),
     "a proxy": (True, lambda path: Logged(opened(path))),
     "spooled in memory": (False, lambda path: filled(partial(Spooled, 2**30), path)),

@@ -23,6 +23,7 @@ urlpatterns = [
     path("count", views.count),
     path("zipped", views.zipped),
     path("file", views.file),
+    path("stored", views.stored),
     path("made", views.made),
     path("asynchronous", views.asynchronous),
     path("thing", views.Thing.as_view()),

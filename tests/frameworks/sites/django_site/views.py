@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.exceptions import PermissionDenied
+from django.core.files import File
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -136,6 +137,11 @@ def file(request: HttpRequest) -> FileResponse:
     path = Path(os.environ["SITE_FILES"], "large.bin")
     # Django closes it.
     return FileResponse(path.open("rb"), as_attachment=True, filename="gr\xfc\xdfe.bin")
+
+
+def stored(request: HttpRequest) -> FileResponse:
+    """The same as a model's FileField has it."""
+    return FileResponse(File(Path(os.environ["SITE_FILES"], "large.bin").open("rb")))
 
 
 def made(request: HttpRequest) -> FileResponse:
