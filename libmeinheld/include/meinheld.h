@@ -501,9 +501,12 @@ typedef void (*mh_done_cb)(void *user);
 MH_API int mh_res_writev(mh_req *req, const mh_str *pieces, size_t n, mh_done_cb done, void *user);
 
 /* Queues len bytes of file fd from offset, by sendfile(2); len -1 means to the end as it stands
- * now. own: the library closes fd when done with it, also on error; else fd has to stay open until
- * on_finish. A file that turns out shorter aborts the connection. Errors: MH_EINVAL (no regular
- * file, an offset that is negative or past its end, len < -1). Results as mh_res_write. */
+ * now, and what it grows by later is not sent. fd's own position is neither used nor moved. own:
+ * the library closes fd when done with it, also on error; else fd has to stay open until on_finish.
+ * Where the next 256 KiB are not in memory, the others are served while the disk is read, and fd
+ * may be set to POSIX_FADV_SEQUENTIAL. A file that turns out shorter, or can't be read, aborts the
+ * connection: MH_FINISH_FILE. Errors: MH_EINVAL (no regular file, an offset that is negative or
+ * past its end, len < -1). Results as mh_res_write. */
 MH_API int mh_res_file(mh_req *req, int fd, int64_t offset, int64_t len, int own);
 
 /* Ends the response. One that is short of its declared length aborts the connection: MH_ERANGE. */
