@@ -484,6 +484,10 @@ MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
 MH_API int mh_res_head(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n,
                        int64_t length);
 
+/* Whether mh_res_head would take these, whose length is unknown: MH_OK or MH_EINVAL. Belongs to no
+ * loop, so it may be called from any thread. */
+MH_API int mh_res_check(int status, mh_str reason, const mh_str *fields, size_t n);
+
 /* An interim response (100-199 but 101), before mh_res_head; silently nothing to HTTP/1.0. Errors:
  * MH_EINVAL, as mh_res_head, and for a Content-Length. */
 MH_API int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n);

@@ -75,13 +75,15 @@ static void plan_connection(mh_req *req, mh__head_extra *extra) {
     }
 }
 
+static bool status_is_final(int status) { return status >= 200 && status <= 999; }
+
 /* Checks and queues the head, with room for n bytes of body behind it in one piece; *p is that
  * room. */
 static int start(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n_fields,
                  int64_t length, size_t n, char **p) {
     int error = check(req, MH__RES_NONE);
     if (error < 0) return error;
-    if (status < 200 || status > 999 || length < MH_LENGTH_UNKNOWN) return MH_EINVAL;
+    if (!status_is_final(status) || length < MH_LENGTH_UNKNOWN) return MH_EINVAL;
     mh_server *srv = req->srv;
     mh__conn *c = req->conn;
     if (reason.n == 0) reason = mh__reason(status);
@@ -113,6 +115,11 @@ int mh_res_head(mh_req *req, int status, mh_str reason, const mh_str *fields, si
     if (error < 0) return error;
     mh__conn_written(req->conn);
     return MH_OK;
+}
+
+int mh_res_check(int status, mh_str reason, const mh_str *fields, size_t n) {
+    mh__head_plan plan = {.status = status, .reason = reason, .fields = fields, .n = n};
+    return status_is_final(status) ? mh__head_check(&plan, 0) : MH_EINVAL;
 }
 
 int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n) {

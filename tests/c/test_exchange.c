@@ -340,7 +340,23 @@ static void on_finish_tells_what_was_sent_of_an_answer_that_was_cut(void) {
     }
 }
 
+/* The head of a response that nobody has asked for. */
+static void whether_a_head_may_be_sent_can_be_asked_without_an_exchange(void) {
+    const mh_str good[] = {text("X"), text("x"), text("Content-Length"), text("5")};
+    const mh_str twice[] = {text("Content-Length"), text("5"), text("content-length"), text("5")};
+    const mh_str hop[] = {text("Connection"), text("close")}, bad[] = {text("X"), text("a\r")};
+    CHECK_INT(mh_res_check(200, text("OK"), NULL, 0), MH_OK);
+    CHECK_INT(mh_res_check(999, text(""), good, 2), MH_OK);
+    CHECK_INT(mh_res_check(199, text("OK"), good, 2), MH_EINVAL);
+    CHECK_INT(mh_res_check(1000, text("OK"), good, 2), MH_EINVAL);
+    CHECK_INT(mh_res_check(200, text("O\nK"), good, 2), MH_EINVAL);
+    CHECK_INT(mh_res_check(200, text("OK"), twice, 2), MH_EINVAL);
+    CHECK_INT(mh_res_check(200, text("OK"), hop, 1), MH_EINVAL);
+    CHECK_INT(mh_res_check(200, text("OK"), bad, 1), MH_EINVAL);
+}
+
 int main(void) {
+    RUN(whether_a_head_may_be_sent_can_be_asked_without_an_exchange);
     RUN(a_body_that_ends_early_is_an_error_never_an_end);
     RUN(an_error_of_the_body_is_told_to_the_host_and_stays);
     RUN(a_bad_body_that_the_host_left_unread_ends_the_connection);
