@@ -14,6 +14,7 @@ half's tables, but for the templates of blocks, which are dropped when they are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -29,6 +30,18 @@ _FIXED = (
 
 # What a peer brings, of which the last only at a wildcard.
 _PEER = ("REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME")
+
+# What the server alone says, and no deployer (check_variables).
+_OWN = (
+    *_FIXED,
+    *_PEER,
+    "REQUEST_URI",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+    "CONTENT_TYPE",
+    "CONTENT_LENGTH",
+)
 
 # Templates of blocks kept at once: a block has one for each listener and version it comes with.
 _MAX_TEMPLATES = 512
@@ -46,9 +59,34 @@ class Plan(NamedTuple):
 class Place(NamedTuple):
     """What environ says of a listener."""
 
-    name: str  # SERVER_NAME, unless wildcard
+    name: str  # SERVER_NAME, unless wildcard; see server_name
     port: str  # SERVER_PORT
     wildcard: bool  # each request tells its local address
+
+
+def server_name(address: str) -> str:
+    """SERVER_NAME for an address: one of IPv6 is in brackets (RFC 3875 4.1.14), so that a URL can
+    be made of it as PEP 3333 does."""
+    return f"[{address}]" if ":" in address else address
+
+
+def check_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """What a deployer wants to be in each environ (PEP 3333, "Application Configuration"), as a new
+    dict. Raises TypeError and ValueError, naming the variable."""
+    for key, value in variables.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"a variable of environ and its value must be str: {key!r}, {value!r}")
+        if any(ord(char) > 255 for char in key + value):
+            raise ValueError(f"environ holds latin-1 alone (PEP 3333): {key!r}, {value!r}")
+        if key == "SCRIPT_NAME":
+            if value and (value[0] != "/" or value[-1] == "/"):
+                raise ValueError(f"SCRIPT_NAME begins with / and does not end with one: {value!r}")
+        elif key == "wsgi.url_scheme":
+            if value not in ("http", "https"):
+                raise ValueError(f"wsgi.url_scheme must be http or https, not {value!r}")
+        elif key in _OWN or key.startswith(("HTTP_", "wsgi.")):
+            raise ValueError(f"{key} is the server's to say")
+    return dict(variables)
 
 
 def field_key(name: str) -> str | None:
@@ -73,6 +111,7 @@ class Plans:
         """shared: what is the same for all requests; places: the listeners in their order."""
         self._places = places
         self._shared = shared
+        self._script: str = shared["SCRIPT_NAME"]
         self._shapes: dict[int, list[str]] = {}
         self._plans: dict[int, Plan] = {}
         self._blocks: dict[int, Environ] = {}
@@ -85,7 +124,9 @@ class Plans:
 
     def meet(self, peer: int, texts: list[str]) -> None:
         """What environ says of a peer. It takes the place of the one before of that number."""
-        self.peers[peer] = dict(zip(_PEER, texts))
+        self.peers[peer] = met = dict(zip(_PEER, texts))
+        if "SERVER_NAME" in met:
+            met["SERVER_NAME"] = server_name(met["SERVER_NAME"])
 
     def forget_shapes(self) -> None:
         """All shapes are void."""
@@ -106,6 +147,8 @@ class Plans:
         environ = plan.base.copy()
         environ.update(zip(plan.short, texts))
         environ["REQUEST_URI"] = texts[1]
+        if self._script:
+            environ["PATH_INFO"] = self._below(texts[2])
         return environ
 
     def environ(
@@ -132,7 +175,7 @@ class Plans:
         _fill(environ, plan, texts[fixed : fixed + len(plan.keys)])
         if block:
             self._blocks[block] = {key: environ[key] for key in plan.keys if key is not None}
-        _set_line(environ, texts)
+        self._set_line(environ, texts)
         if absolute:
             environ["HTTP_HOST"] = texts[-1]
         return environ
@@ -150,10 +193,23 @@ class Plans:
         if len(texts) != len(_FIXED) + absolute:
             return None
         environ = template.copy()
-        _set_line(environ, texts)
+        self._set_line(environ, texts)
         if absolute:
             environ["HTTP_HOST"] = texts[-1]
         return environ
+
+    def _set_line(self, environ: Environ, texts: list[str]) -> None:
+        """Sets what the request line brings."""
+        environ["REQUEST_METHOD"] = texts[0]
+        environ["RAW_URI"] = environ["REQUEST_URI"] = texts[1]
+        path = texts[2]
+        environ["PATH_INFO"] = self._below(unescape(path) if "%" in path else path)
+        environ["QUERY_STRING"] = texts[3]
+
+    def _below(self, path: str) -> str:
+        """PATH_INFO: path without SCRIPT_NAME, which a proxy may have taken off already."""
+        rest = path[len(self._script) :]
+        return rest if path.startswith(self._script) and rest[:1] in ("", "/") else path
 
     def _make(self, number: int) -> Plan | None:
         """The plan of that number (see MHPY_REQUEST in mhpy.h), kept from now on. None if its shape
@@ -184,15 +240,6 @@ class Plans:
         # With all keys in place, the copy has its final size and filling only replaces values.
         base.update((key, "") for key in keys if key)
         return Plan(base, keys, plain, (*_FIXED, *filter(None, keys)) if plain else ())
-
-
-def _set_line(environ: Environ, texts: list[str]) -> None:
-    """Sets what the request line brings."""
-    environ["REQUEST_METHOD"] = texts[0]
-    environ["RAW_URI"] = environ["REQUEST_URI"] = texts[1]
-    path = texts[2]
-    environ["PATH_INFO"] = unescape(path) if "%" in path else path
-    environ["QUERY_STRING"] = texts[3]
 
 
 def _fill(environ: Environ, plan: Plan, values: list[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Union
 
-from meinheld._environ import Place
+from meinheld._environ import Place, server_name
 
 Address = Union[tuple[str, int], str, bytes]
 
@@ -55,7 +55,7 @@ class Listener:
         if self._sock.family == socket.AF_UNIX:
             return Place("localhost", "80", False)
         host = self._sock.getsockname()[0]
-        return Place(host, str(self.port), host in _WILDCARDS)
+        return Place(server_name(host), str(self.port), host in _WILDCARDS)
 
     def close(self) -> None:
         """Closes this process's descriptor; whoever made a unix socket removes its file, unless

@@ -44,9 +44,11 @@ class Gateway:
         log: ErrorLog,
         buffer: int,
         ends: Ends | None = None,
+        variables: dict[str, str] | None = None,
     ) -> None:
         """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
-        to a file; ends: who is to be told of the requests' ends."""
+        to a file; ends: who is to be told of the requests' ends; variables: what each environ has
+        besides (check_variables)."""
         self._app = ends.wrap(app) if ends else app
         self._log = log
         self._ends = ends
@@ -67,6 +69,7 @@ class Gateway:
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
             },
+                **(variables or {}),
         )
         self._peers = self._plans.peers
         self._known: dict[int, Known] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from threading import RLock
 from typing import Any
@@ -17,6 +17,7 @@ from greenlet import getcurrent, greenlet
 
 from meinheld import _accesslog, _sockets
 from meinheld._accesslog import AccessLog, Ends, OpenLog
+from meinheld._environ import check_variables
 from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
 from meinheld._response import ErrorLog, ExcInfo
@@ -44,6 +45,7 @@ class _Settings:
         self.log: ErrorLog = _log
         self.access_log: AccessLog | None = None
         self.access_logger: Callable[[Any], object] | None = None
+        self.environ: dict[str, str] = {}
 
 
 _listeners: list[Listener] = []
@@ -161,6 +163,7 @@ def _make_loop(app: Application, listeners: list[Listener], log: OpenLog | None)
         _settings.log,
         _settings.client_body_buffer_size,
         Ends(_settings.log, logger, lines) if logger or lines else None,
+        _settings.environ,
     )
     loop = Loop(
         gateway,
@@ -390,6 +393,24 @@ def set_access_logger(logger: Any) -> None:
     if not callable(access):
         raise TypeError(f"an access logger has a method access(environ): {logger!r}")
     _settings.access_logger = access
+
+
+def set_environ(variables: Mapping[str, str]) -> None:
+    """Variables that environ has besides, in each request (PEP 3333, "Application Configuration").
+    They take the place of those that were set before. Of the server's own two may be set:
+
+    SCRIPT_NAME         where the application is mounted, as "/shop", its escapes decoded. PATH_INFO
+                        is the rest of the path; all of it if it begins otherwise, for a proxy may
+                        have taken that off
+    wsgi.url_scheme     "https" behind a proxy that ends TLS
+
+    Raises TypeError and ValueError, naming the variable."""
+    _settings.environ = check_variables(variables)
+
+
+def get_environ() -> dict[str, str]:
+    """See set_environ."""
+    return dict(_settings.environ)
 
 
 def set_error_logger(logger: Any) -> None:

@@ -165,7 +165,8 @@ static void put_request(mhpy *hub, mh_req *req, int64_t name, int64_t peer, cons
     }
     p = put_str(p, mh_req_method(req));
     p = put_str(p, target);
-    p = put_str(p, path);
+    /* "*" is no path: the target URI's is empty (RFC 9112 3.3, RFC 3875 4.1.5) */
+    p = put(p, path.p, *target.p == '*' ? 0 : path.n);
     p = put_str(p, mh_req_query(req));
     if (!(flags & MHPY_BLOCKED)) {
         for (size_t i = 0; i < f->fields; i++) {
