@@ -102,18 +102,6 @@ def test_a_generator_is_closed_when_the_client_leaves_in_the_middle(serve: Serve
     server.wait_for_log("endless ended")
 
 
-# ---- wsgi.errors
-
-
-def test_what_is_written_to_wsgi_errors_is_in_the_log(serve: Serve) -> None:
-    server = serve("apps.errors:app")
-    with server.connect() as client:
-        assert client.get("/logs").body == b"logged"
-    server.stop()
-    assert "to wsgi.errors, caf" in server.log
-    assert "line 1\nline 2\n" in server.log
-
-
 # ---- one request and the next
 
 

@@ -16,6 +16,7 @@ from greenlet import GreenletExit
 from meinheld._accesslog import Ends
 from meinheld._body import send_result
 from meinheld._environ import Environ, Place, Plans
+from meinheld._errors import ERRORS
 from meinheld._files import FileWrapper
 from meinheld._input import NO_INPUT
 from meinheld._loop import VERSION, Event, Loop
@@ -61,7 +62,7 @@ class Gateway:
                 "wsgi.url_scheme": "http",
                 "wsgi.input": NO_INPUT,
                 "wsgi.input_terminated": True,
-                "wsgi.errors": sys.stderr,
+                "wsgi.errors": ERRORS,
                 "wsgi.multithread": False,
                 "wsgi.multiprocess": True,
                 "wsgi.run_once": False,

@@ -136,10 +136,28 @@ def interrupted(environ: Environ, start_response: StartResponse) -> Iterable[byt
 
 
 def logs(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    environ["wsgi.errors"].write("to wsgi.errors, caf\xe9\n")
+    environ["wsgi.errors"].write("to wsgi.errors, caf\xe9 \u2713\n")
     environ["wsgi.errors"].writelines(["line 1\n", "line 2\n"])
     environ["wsgi.errors"].flush()
+    print("printed", file=environ["wsgi.errors"])
     return answer(start_response, b"logged")
+
+
+def logs_a_line(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ["wsgi.errors"].write("a line\n")
+    return answer(start_response, b"logged")
+
+
+def logs_wrongly(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    what: dict[str, Any] = {"bytes": b"text\n", "none": None, "int": 1}
+    environ["wsgi.errors"].write(what[environ["QUERY_STRING"]])
+    return answer(start_response, b"logged")
+
+
+def replace_stderr(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """A file that is buffered by the block takes its place."""
+    sys.stderr = open(environ["QUERY_STRING"], "w")  # noqa: SIM115 - as long as the server runs
+    return answer(start_response, b"replaced")
 
 
 STARTS: dict[str, tuple[Any, Any]] = {
@@ -232,6 +250,9 @@ APPS: dict[str, App] = {
     "/exits": exits,
     "/interrupted": interrupted,
     "/logs": logs,
+    "/logs-a-line": logs_a_line,
+    "/logs-wrongly": logs_wrongly,
+    "/replace-stderr": replace_stderr,
     "/bad-start": bad_start,
     "/well": lambda environ, start_response: answer(start_response, b"well"),
 }
