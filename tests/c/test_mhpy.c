@@ -102,7 +102,8 @@ static void stream(host *h, int64_t name) {
     int rc = mhpy_head(h->hub, name, head, sizeof head - 1, 1);
     for (int i = 0; i < 4 && rc >= 0; i++)
         rc = mhpy_write(h->hub, name, piece, sizeof piece, 1);
-    if (rc >= 0) rc = mhpy_end(h->hub, name);
+    if (rc >= 0) rc = mhpy_lend(h->hub, name, piece, sizeof piece);
+    if (rc >= 0) rc = mhpy_end(h->hub, name, 0);
     if (rc < 0) mhpy_abort(h->hub, name);
 }
 
@@ -446,6 +447,142 @@ static void a_watch_that_takes_anothers_place_is_counted_once(void) {
     close(fds[1]);
 }
 
+static int check_text(const char *text, size_t pieces) {
+    return mhpy_check(text, strlen(text), pieces);
+}
+
+static void a_head_that_may_be_sent_is_told_from_one_that_may_not(void) {
+    CHECK_INT(check_text("200 OK", 1), MH_OK);
+    CHECK_INT(check_text("200\nX\nx", 3), MH_OK);
+    CHECK_INT(check_text("200\nX\nx\ny", 3), MH_EINVAL);
+    CHECK_INT(check_text("200\nX", 2), MH_EINVAL);
+    CHECK_INT(check_text("200", 3), MH_EINVAL);
+    CHECK_INT(check_text("", 0), MH_EINVAL);
+    CHECK_INT(check_text("", 1), MH_EINVAL);
+    CHECK_INT(check_text("", SIZE_MAX), MH_EINVAL);
+    CHECK_INT(check_text("199", 1), MH_EINVAL);
+    CHECK_INT(check_text("200\nX\nx\r", 3), MH_EINVAL);
+    CHECK_INT(check_text("200\nUpgrade\nx", 3), MH_EINVAL);
+    CHECK_INT(check_text("200\nTRAILERS\nx", 3), MH_EINVAL);
+    CHECK_INT(check_text("200\nX\nx\nProxy-Authenticate\nx", 5), MH_EINVAL);
+    CHECK_INT(check_text("200\nProxy-Authorization\nx", 3), MH_EINVAL);
+    CHECK_INT(check_text("200\nProxy-Authorizatio\nx", 3), MH_OK);
+}
+
+static void many_headers_are_checked_as_memory_allows(void) {
+    enum { PAIRS = 200 };
+    char text[4 + 4 * PAIRS] = "200";
+    for (int i = 0; i < PAIRS; i++)
+        memcpy(text + 3 + 4 * i, "\nX\nx", 4);
+    counting = true;
+    blocks = 0;
+    CHECK_INT(mhpy_check(text, 3 + 4 * PAIRS, 1 + 2 * PAIRS), MH_OK);
+    none_left = true;
+    CHECK_INT(mhpy_check(text, 3 + 4 * PAIRS, 1 + 2 * PAIRS), MH_ENOMEM);
+    CHECK_INT(mhpy_check(text, 3, 1), MH_OK);
+    none_left = false;
+    CHECK_INT(blocks, 0);
+    counting = false;
+}
+
+/* ---- what is lent ---------------------------------------------------------------------------- */
+
+/* Counts the events of a kind that come in n turns; the name of a request is put in *name. */
+static int count_events(host *h, int n, int64_t kind, int64_t *name) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        mhpy_batch batch;
+        int got = mhpy_step(h->hub, 0, &batch);
+        CHECK(got >= 0);
+        for (int j = 0; j + MHPY_EVENT_INTS <= got; j += MHPY_EVENT_INTS) {
+            count += batch.ints[j] == kind;
+            if (batch.ints[j] == MHPY_REQUEST) {
+                *name = batch.ints[j + 1];
+                j += MHPY_EVENT_INTS;
+            }
+        }
+    }
+    return count;
+}
+
+/* Reads n bytes and lets the hub work meanwhile; returns how many MHPY_RETURNED came. */
+static int read_along(host *h, int fd, size_t n) {
+    static char buf[65536];
+    int returned = 0;
+    while (n > 0 && !check_failed) {
+        ssize_t got = recv(fd, buf, n < sizeof buf ? n : sizeof buf, MSG_DONTWAIT);
+        if (got > 0) n -= (size_t)got;
+        returned += count_events(h, 1, MHPY_RETURNED, &(int64_t){0});
+    }
+    return returned;
+}
+
+/* Of a large piece it is told that it has left if it had to be waited for, and else not: what is
+ * told too much would end another wait. */
+static void a_lent_piece_is_told_of_if_it_was_waited_for(void) {
+    static char large[4 << 20];
+    static const char head[] = "200 OK\nContent-Length\n8388712";
+    host h = {0};
+    mhpy_options options;
+    mhpy_options_init(&options);
+    REQUIRE(listen_at(&h) == 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    REQUIRE(mhpy_listen(h.hub, h.listener, 0) == MH_OK);
+    int fd = unix_connect(h.path);
+    REQUIRE(send(fd, GET, sizeof GET - 1, 0) == sizeof GET - 1);
+    int64_t name = -1;
+    while (name < 0)
+        count_events(&h, 1, 0, &name);
+    CHECK_INT(mhpy_head(h.hub, name, head, sizeof head - 1, 3), MH_OK);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(mhpy_lend(h.hub, name, large, 1), MH_OK);
+    CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(mhpy_lend(h.hub, name, large, sizeof large), MH_FULL);
+        CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 0);
+        CHECK_INT(read_along(&h, fd, sizeof large), 1);
+    }
+    CHECK_INT(mhpy_lend(h.hub, name, large, sizeof large), MH_ERANGE);
+    CHECK_INT(mhpy_end(h.hub, name, 1), MH_OK);
+    read_along(&h, fd, 100);
+    close(fd);
+    CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 0);
+    CHECK_INT(mhpy_lend(h.hub, name, large, 1), MH_ECLOSED);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
+/* It stays lent for as long as the library may look at it: until the client has gone, or the run
+ * is over. */
+static void a_lent_piece_is_told_of_when_its_client_leaves(void) {
+    static char large[4 << 20];
+    host h = {0};
+    mhpy_options options;
+    mhpy_options_init(&options);
+    REQUIRE(listen_at(&h) == 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    REQUIRE(mhpy_listen(h.hub, h.listener, 0) == MH_OK);
+    for (int i = 0; i < 2; i++) {
+        int fd = unix_connect(h.path);
+        REQUIRE(send(fd, GET, sizeof GET - 1, 0) == sizeof GET - 1);
+        int64_t name = -1;
+        while (name < 0)
+            count_events(&h, 1, 0, &name);
+        CHECK_INT(mhpy_head(h.hub, name, "200", 3, 1), MH_OK);
+        CHECK_INT(mhpy_lend(h.hub, name, large, sizeof large), MH_FULL);
+        if (i == 0) {
+            close(fd);
+            CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 1);
+        } else {
+            mhpy_free(h.hub);
+            close(fd);
+        }
+    }
+    close(h.listener);
+    unlink(h.path);
+}
+
 static void making_a_hub_fails_cleanly(void) {
     mhpy_options options;
     mhpy_options_init(&options);
@@ -645,6 +782,10 @@ int main(void) {
     RUN(a_refusal_is_told_with_its_line);
     RUN(a_closed_hub_logs_nothing);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
+    RUN(a_head_that_may_be_sent_is_told_from_one_that_may_not);
+    RUN(many_headers_are_checked_as_memory_allows);
+    RUN(a_lent_piece_is_told_of_if_it_was_waited_for);
+    RUN(a_lent_piece_is_told_of_when_its_client_leaves);
     RUN(making_a_hub_fails_cleanly);
     RUN(adding_a_directory_fails_cleanly);
     RUN(what_cant_be_served_is_refused);

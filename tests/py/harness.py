@@ -142,6 +142,27 @@ class Process:
             self.popen.kill()
             self.popen.wait()
 
+    def memory(self, what: str = "VmRSS") -> int:
+        """Bytes that it has resident; the most it ever had with VmHWM (proc(5))."""
+        with open(f"/proc/{self.pid}/status") as status:
+            (line,) = (line for line in status if line.startswith(f"{what}:"))
+        return int(line.split()[1]) * 1024
+
+    def wait_for_rest(self) -> None:
+        """Returns once all its threads sleep, and go on sleeping: it waits for somebody."""
+        seen: list[str] = []
+
+        def rests() -> bool:
+            states = []
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                lines = (task / "status").read_text().splitlines()
+                states += [line for line in lines if line.startswith(("State:", "voluntary"))]
+            asleep = all("R (" not in state for state in states)
+            seen.append("".join(states) if asleep else f"{len(seen)}")
+            return len(seen) > 100 and len({*seen[-100:]}) == 1
+
+        wait_until(rests, "came to rest")
+
     def open_fds(self) -> set[str]:
         """Its descriptors' numbers, from /proc."""
         return set(os.listdir(f"/proc/{self.pid}/fd"))

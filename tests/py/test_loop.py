@@ -39,6 +39,9 @@ class NoRequests:
     def writable(self, name: int) -> None:
         raise AssertionError("nothing listens")
 
+    def returned(self, name: int) -> None:
+        raise AssertionError("nothing listens")
+
     def finish(self, name: int, why: int, sent: int) -> None:
         raise AssertionError("nothing listens")
 

@@ -187,10 +187,10 @@ def test_100_continue_is_not_sent_after_the_body(serve: Serve) -> None:
 
 @pytest.mark.parametrize("name", ["value-int", "value-none", "value-bytes", "name-int"])
 def test_a_header_that_is_no_str_does_not_crash(serve: Serve, name: str) -> None:
-    with serve("apps.errors:app", tracebacks=2).connect() as client:
+    with serve("apps.starts:app", tracebacks=2).connect() as client:
         for _ in range(2):
-            assert client.get(f"/bad-start?{name}").status == 500
-        assert client.get("/well").body == b"well"
+            assert client.get(f"/bad?{name}").status == 500
+        assert client.get("/good?code-alone").body == b"x"
 
 
 def test_a_complete_request_is_answered_while_part_of_the_next_is_there(serve: Serve) -> None:

@@ -184,16 +184,6 @@ def test_empty_pieces_hold_up_nobody(serve: Serve) -> None:
         assert waiting.read_response().body == b"called"
 
 
-def test_empty_pieces_end_when_their_client_has_gone(serve: Serve, unix_path: str) -> None:
-    server = serve(RESPONSES, address=unix_path)
-    with server.connect() as other:
-        with server.connect() as waiting:
-            waiting.send(request("/empty-until-called?a"))
-            assert other.get("/one-piece").body == b"one piece"
-        server.wait_for_log("empty ended")
-        assert other.get("/one-piece").body == b"one piece"
-
-
 # ---- files
 
 

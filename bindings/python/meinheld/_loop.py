@@ -87,6 +87,9 @@ class Gateway(Protocol):
     def writable(self, name: int) -> None:
         """The output has drained."""
 
+    def returned(self, name: int) -> None:
+        """A piece of output that was lent has left."""
+
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request of which the end was asked for has ended."""
 
@@ -264,6 +267,11 @@ class Loop:
         """Ends run() after the batch in hand; what is open then is aborted."""
         self._over = True
 
+    @property
+    def over(self) -> bool:
+        """run() is ending, or has ended."""
+        return self._over
+
     def drain(self, timeout: float) -> None:
         """Stops accepting and ends run() when the last connection has gone; open exchanges are
         aborted after timeout seconds, if that is not 0. A second drain stops at once."""
@@ -376,6 +384,8 @@ class Loop:
             gateway.readable(a)
         elif kind == lib.MHPY_WRITABLE:
             gateway.writable(a)
+        elif kind == lib.MHPY_RETURNED:
+            gateway.returned(a)
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
             gateway.finish(a, b, c)

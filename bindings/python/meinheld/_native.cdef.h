@@ -47,7 +47,8 @@ enum {
     MHPY_DRAINED = -10,
     MHPY_LOG = -11,
     MHPY_ENDED = -12,
-    MHPY_REFUSED = -13
+    MHPY_REFUSED = -13,
+    MHPY_RETURNED = -14
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
@@ -62,6 +63,10 @@ enum {
     MHPY_NAMED = 64,
     MHPY_BLOCKED = 128
 };
+
+enum { MHPY_BORROW = 1, MHPY_NOW = 2 };
+
+enum { MHPY_BODYLESS = 1 };
 
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
 
@@ -152,16 +157,19 @@ int mhpy_count(mhpy *hub, mhpy_counts *counts);
 int mhpy_trim(mhpy *hub);
 
 int mhpy_keep(mhpy *hub, int64_t name);
+int mhpy_wait(mhpy *hub, int64_t name);
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+int mhpy_check(const char *head, size_t head_n, size_t pieces);
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
 void mhpy_unmake(mhpy_made *made);
 int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *made,
                      const char *body, size_t body_n);
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
-                const char *body, size_t body_n, int borrow);
+                const char *body, size_t body_n, int how);
 int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces, int fd,
               int64_t offset);
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
-int mhpy_end(mhpy *hub, int64_t name);
+int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
+int mhpy_end(mhpy *hub, int64_t name, int now);
 int mhpy_abort(mhpy *hub, int64_t name);

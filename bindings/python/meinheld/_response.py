@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Optional, Protocol
+from typing import TYPE_CHECKING, Final, Optional, Protocol, cast
 
 from meinheld._environ import Environ
 from meinheld._native import ffi, lib
@@ -26,15 +26,19 @@ SHARE: Final = 262144
 # How far a response has come.
 NOTHING: Final = 0
 HEAD: Final = 1
-ALL: Final = 2
+BODYLESS: Final = 2  # the head has gone, and no body will: HEAD, 204, 304
+ALL: Final = 3
 
-# Responses whose body is never sent, whatever the method (RFC 9110 15.3.5, 15.4.5).
-_BODYLESS: Final = (b"204", b"304")
+# The head after a start_response that failed: another call needs exc_info all the same.
+_REFUSED: Final = cast(Head, ())
 
 
 class NothingMore(Exception):
-    """No more of the response can be sent: its client has gone, or its length is reached. Never
-    leaves the gateway."""
+    """No more of the response can be sent, since its client has gone. Never leaves the gateway."""
+
+
+class TooLong(NothingMore):
+    """No more can be sent, since the Content-Length is reached. What is over was cut."""
 
 
 class Pieces(Protocol):
@@ -97,11 +101,11 @@ class Response:
     __slots__ = (
         "environ",
         "gen",
-        "head",  # None before start_response
+        "head",  # None before start_response, _REFUSED after one that failed
         "known",  # what its request led to the last time
         "share",  # of the loop: what may be sent before others have a turn
         "slot",
-        "stage",  # NOTHING, HEAD or ALL: what has gone
+        "stage",  # what has gone
     )
 
     environ: Environ
@@ -119,7 +123,7 @@ class Response:
 
     @property
     def text(self) -> bytes:
-        """The head; nothing before start_response."""
+        """The head; nothing before a start_response that succeeded."""
         return self.head[0] if self.head else b""
 
     @property
@@ -130,12 +134,13 @@ class Response:
     def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """start_response of PEP 3333.
 
-        Raises TypeError or ValueError for what is no status or header, AssertionError when called
-        again without exc_info, and exc_info's own exception when the head has gone."""
-        if exc_info is not None:
+        Raises TypeError or ValueError for what is no status or header, or one that may not be sent;
+        AssertionError when called again without exc_info, even if the call before has failed; and
+        exc_info's own exception when the head has gone."""
+        if exc_info:
             try:
                 if self.stage:
-                    raise exc_info[1].with_traceback(exc_info[2])
+                    raise _trapped(exc_info)
             finally:
                 exc_info = None  # no cycle through this frame
         elif self.head is not None:
@@ -165,30 +170,40 @@ class Response:
 
     def _encode(self, status: str, headers: Headers) -> None:
         """Makes the head."""
+        self.head = _REFUSED
         parts = [status]
         try:
+            if not isinstance(headers, list):
+                raise TypeError("headers must be a list")
             for header in headers:
                 name, value = header
-                if type(header) is not tuple:
+                if not isinstance(header, tuple):
                     raise TypeError("a header must be a tuple")
                 parts.append(name)
                 parts.append(value)
-            self.head = head = ("\n".join(parts).encode("latin-1"), len(parts))
+            head = ("\n".join(parts).encode("latin-1"), len(parts))
+            _check(head)
         except (TypeError, ValueError) as exc:
             raise _complaint(status, headers) or exc from None
+        self.head = head
         self.known.learn(status, headers, head)
 
     def write(self, data: bytes) -> None:
         """write of PEP 3333: sends data, after the head if that has not gone. Waits while the
-        client reads too slowly."""
+        client reads too slowly, and does nothing once it has gone, or the response has ended.
+
+        Raises ValueError for data beyond the Content-Length."""
         if type(data) is not bytes:
-            raise TypeError(f"a response body is made of bytes, not of {type(data).__name__}")
+            data = plain(data)
         if self.ended:
             return
         sender = self.known.sender
         try:
             sender.head(self)
             sender.send(self, data, True)
+        except TooLong:
+            length = self.announced()
+            raise ValueError(f"write() went beyond the Content-Length, {length}") from None
         except NothingMore:
             self.stage = ALL
 
@@ -213,15 +228,40 @@ class Response:
         parts = self.text.decode("latin-1").split("\n")
         return list(zip(parts[1::2], parts[2::2]))
 
-    def bodyless(self) -> bool:
-        """Whether no body is sent whatever the application makes."""
-        method = self.environ.get("REQUEST_METHOD")  # the application may have taken it out
-        return method == "HEAD" or self.text.startswith(_BODYLESS)
-
     def title(self) -> str:
         """What the log calls its request, whatever the application has done to environ."""
         texts = map(self.environ.get, ("REQUEST_METHOD", "RAW_URI"))
         return " ".join(text if type(text) is str else "?" for text in texts)
+
+
+def plain(item: object) -> bytes:
+    """An item of a body that is not quite bytes: one of a subclass, whose methods may lie about
+    what is in it, is copied. Raises TypeError for anything else."""
+    if isinstance(item, bytes):
+        return b"".join((item,))
+    raise TypeError(f"a response body is made of bytes, not of {type(item).__name__}")
+
+
+def _trapped(exc_info: object) -> BaseException:
+    """The exception of an exc_info, to be raised again as it came."""
+    if isinstance(exc_info, tuple) and len(exc_info) == 3:
+        _, exc, traceback = exc_info
+        if isinstance(exc, BaseException) and isinstance(traceback, (TracebackType, type(None))):
+            return exc.with_traceback(traceback)
+    return AssertionError(
+        "start_response was called after the head had gone, with an exc_info that is none:"
+        f" {exc_info!r}"
+    )
+
+
+def _check(head: Head) -> None:
+    """Raises ValueError if head may not be sent."""
+    text, pieces = head
+    code = lib.mhpy_check(text, len(text), pieces)
+    if code == lib.MH_ENOMEM:
+        raise MemoryError("no memory for the response")
+    if code < 0:
+        raise ValueError("status and headers that may not be sent together")
 
 
 def _complaint(status: object, headers: object) -> Exception | None:
@@ -231,12 +271,22 @@ def _complaint(status: object, headers: object) -> Exception | None:
     if not isinstance(headers, list):
         return TypeError(f"headers must be a list, not {type(headers).__name__}")
     for item in headers:
-        if type(item) is not tuple or len(item) != 2:
+        if not isinstance(item, tuple) or len(item) != 2:
             return TypeError(f"a header must be a tuple (name, value), not {item!r}")
         if not isinstance(item[0], str) or not isinstance(item[1], str):
             return TypeError(f"a header's name and value must be str: {item!r}")
-        if not all(ord(char) < 256 for text in item for char in text):
-            return ValueError(f"a header has characters that are not in latin-1: {item!r}")
-    if not all(ord(char) < 256 for char in status):
-        return ValueError(f"status has characters that are not in latin-1: {status!r}")
+    if not _may_be_sent(status):
+        return ValueError(f"a status that may not be sent: {status!r}")
+    for item in headers:
+        if not _may_be_sent("200", *item):
+            return ValueError(f"a header that may not be sent: {item!r}")
     return None
+
+
+def _may_be_sent(*texts: str) -> bool:
+    """Whether a status and headers may be sent."""
+    try:
+        _check(("\n".join(texts).encode("latin-1"), len(texts)))
+    except ValueError:
+        return False
+    return True

@@ -1,8 +1,8 @@
 """Sends responses from the loop's own thread, a call to the C half for each part.
 
 What is kept here for a request, by its name: a Parking of a response that waits for its client, a
-body that the C half has borrowed, and a file that it sends, to be closed in the end. All ask for
-MHPY_FINISH, which clears what is left."""
+body, or a piece of one, that the C half has borrowed, and a file that it sends, to be closed in the
+end. All ask for MHPY_FINISH, which clears what is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from greenlet import GreenletExit
 from meinheld._files import FileWrapper
 from meinheld._loop import Loop, Parking
 from meinheld._native import ffi, lib
-from meinheld._response import ALL, HEAD, SHARE, ErrorLog, ExcInfo, NothingMore, Response
+from meinheld._response import (
+    ALL,
+    BODYLESS,
+    HEAD,
+    SHARE,
+    ErrorLog,
+    ExcInfo,
+    NothingMore,
+    Response,
+    TooLong,
+)
 
 if TYPE_CHECKING:
     from meinheld._native import CData, Hub
@@ -23,6 +33,10 @@ if TYPE_CHECKING:
 # A body from this size on is lent to the C half until it has been sent; copying a smaller one costs
 # less.
 BORROW: Final = 16384
+
+# The same of a piece of a stream, after which the application has to wait until all of it has left,
+# and not only most.
+_LEND: Final = 65536
 
 # What each piece of a stream counts for on top of its bytes (SHARE).
 _PIECE: Final = 4096
@@ -53,6 +67,7 @@ class Sender:
     def __init__(self, log: ErrorLog) -> None:
         self._log = log
         self._waits: dict[int, Parking] = {}
+        self._loans: dict[int, Parking] = {}  # waits for all of a piece to leave
         self._lent: dict[int, CData] = {}
         self._files: dict[int, _Sent] = {}
 
@@ -73,10 +88,16 @@ class Sender:
         if parking is not None:
             parking.resume(True)
 
+    def returned(self, name: int) -> None:
+        """A client has taken all of a large piece."""
+        parking = self._loans.pop(name, None)
+        if parking is not None:
+            parking.resume(True)
+
     def finish(self, name: int, why: int) -> None:
         """A request has ended, its client gone if it was not done."""
         self._lent.pop(name, None)
-        parking = self._waits.pop(name, None)
+        parking = self._waits.pop(name, None) or self._loans.pop(name, None)
         if parking is not None:
             parking.resume(False)
         sent = self._files.pop(name, None)
@@ -123,11 +144,11 @@ class Sender:
         """Ends an exchange and its connection."""
         lib.mhpy_abort(self.hub, name)
 
-    def answer(self, response: Response, body: bytes) -> None:
-        """Sends head, body and end in one. Raises NothingMore, or ValueError if the head may not be
-        sent."""
+    def answer(self, response: Response, body: bytes, now: bool) -> None:
+        """Sends head, body and end in one; now: at once, for the application goes on. Raises
+        NothingMore, or ValueError if the head may not be sent."""
         head = response.head
-        if head is None:
+        if not head:
             raise AssertionError("the application returned without having called start_response")
         text, pieces = head
         lend = len(body) >= BORROW
@@ -135,8 +156,9 @@ class Sender:
         if lend:
             # bytes given to a call stay in place for that call alone: PyPy moves them later.
             data = self._lent[response.name] = ffi.from_buffer("char[]", body)
+        how = (lend and lib.MHPY_BORROW) | (now and lib.MHPY_NOW)
         code = lib.mhpy_answer(
-            self.hub, response.name, text, len(text), pieces, data, len(body), lend
+            self.hub, response.name, text, len(text), pieces, data, len(body), how
         )
         if lend and code < 0 and lib.mhpy_keep(self.hub, response.name) < 0:
             del self._lent[response.name]  # it has finished already: no event will do it
@@ -151,6 +173,10 @@ class Sender:
             raise response.refusal(code)
         self.report_length(response)
 
+    def report_failure(self, response: Response, exc_info: ExcInfo) -> None:
+        """Tells the log of what the application has raised."""
+        self._log(f"{response.title()} failed", exc_info)
+
     def report_length(self, response: Response) -> None:
         """Tells the log of a body that is not as long as it was to be."""
         self._log(
@@ -163,7 +189,7 @@ class Sender:
         """Sends head, file and end in one, if this is a file that can be sent without reading it
         here; it is closed once the response has ended. Returns False if it can't, and nothing has
         been sent. Raises NothingMore, or ValueError if the head may not be sent."""
-        if response.stage or response.head is None:
+        if response.stage or not response.head:
             return False
         place = file.descriptor()
         if place is None:
@@ -186,32 +212,38 @@ class Sender:
         sent."""
         if response.stage:
             return
-        if response.head is None:
+        if not response.head:
             raise AssertionError("the application sent a body before it called start_response")
         text, pieces = response.head
         code = lib.mhpy_head(self.hub, response.name, text, len(text), pieces)
         if code < 0:
             raise response.refusal(code)
-        response.stage = HEAD
+        response.stage = BODYLESS if code == lib.MHPY_BODYLESS else HEAD
         response.share = SHARE
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone, and waits while the client has too much
         unread, or while the others have their turn. Raises NothingMore, and MemoryError after
         which nothing more can be sent."""
-        code = lib.mhpy_write(self.hub, response.name, data, len(data), now)
+        name = response.name
+        waits = self._waits
+        if len(data) < _LEND:
+            code = lib.mhpy_write(self.hub, name, data, len(data), now)
+        else:
+            waits = self._loans
+            lent = self._lent[name] = ffi.from_buffer("char[]", data)
+            code = lib.mhpy_lend(self.hub, name, lent, len(data))
         response.share -= len(data) + _PIECE
         if code == lib.MH_FULL:
-            parking = self._waits[response.name] = Parking(self._loop)
+            parking = waits[name] = Parking(self._loop)
             if not parking.park():
                 raise NothingMore
         elif code == lib.MH_ERANGE:
-            self.report_length(response)
-            lib.mhpy_end(self.hub, response.name)
+            lib.mhpy_end(self.hub, name, now)
             response.stage = ALL
-            raise NothingMore
+            raise TooLong  # what was lent is held until MHPY_FINISH
         elif code == lib.MH_ENOMEM:
-            self.abort(response.name)
+            self.abort(name)
             raise response.refusal(code)
         elif code < 0:
             raise NothingMore
@@ -219,20 +251,24 @@ class Sender:
             self._loop.pause()
         if response.share < 0:
             response.share = SHARE
+        if waits is self._loans:
+            self._lent.pop(name, None)
 
-    def end(self, response: Response) -> None:
-        """Ends a response whose head has gone."""
+    def end(self, response: Response, now: bool) -> None:
+        """Ends a response whose head has gone; now as for answer()."""
         response.stage = ALL
-        code = lib.mhpy_end(self.hub, response.name)
+        code = lib.mhpy_end(self.hub, response.name, now)
         if code == lib.MH_ERANGE:
             self.report_length(response)
 
     def skip(self, response: Response) -> None:
         """The application has nothing yet (an empty piece, PEP 3333): every so often the others
-        have their turn. Raises NothingMore if the client leaves meanwhile."""
+        have their turn. Raises NothingMore if the client has left, or hung up."""
         response.share -= _PIECE
         if response.share < 0:
             response.share = SHARE
             self._loop.pause()
-            if lib.mhpy_keep(self.hub, response.name) < 0:
-                raise NothingMore
+        if lib.mhpy_wait(self.hub, response.name) < 0:
+            if not response.ended:
+                self.abort(response.name)
+            raise NothingMore

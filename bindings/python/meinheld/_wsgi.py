@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from greenlet import GreenletExit
 
 from meinheld._accesslog import Ends
-from meinheld._body import send_result
+from meinheld._body import LEAVING, send_result
 from meinheld._environ import Environ, Place, Plans
 from meinheld._errors import ERRORS
 from meinheld._files import FileWrapper
@@ -69,8 +69,8 @@ class Gateway:
                 "wsgi.file_wrapper": FileWrapper,
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
-            },
                 **(variables or {}),
+            },
         )
         self._peers = self._plans.peers
         self._known: dict[int, Known] = {}
@@ -152,6 +152,10 @@ class Gateway:
         """A client has caught up."""
         self._sender.writable(name)
 
+    def returned(self, name: int) -> None:
+        """A client has taken all of a large piece."""
+        self._sender.returned(name)
+
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request has ended, its client gone if it was not done."""
         self._uploads.finish(name)
@@ -212,17 +216,22 @@ class Gateway:
             send_result(self._sender, response, result)
         except NothingMore:
             pass
-        except (KeyboardInterrupt, SystemExit, GreenletExit):
-            # The request is lost, and run() hears of it.
+        except BaseException as exc:  # asyncio.CancelledError and its like mean nothing to run()
+            if not self._leaves(exc):
+                self._fail(response, _exc_info())
+                return
             if not response.ended:
                 self._sender.abort(response.name)
             raise
-        except BaseException:  # asyncio.CancelledError and its like mean nothing to run()
-            self._fail(response, _exc_info())
+
+    def _leaves(self, exc: BaseException) -> bool:
+        """Whether run() is to hear of it. GreenletExit is how the loop, once over, ends what is
+        parked; from elsewhere it would end this greenlet without a word."""
+        return isinstance(exc, LEAVING) and (self._loop.over or not isinstance(exc, GreenletExit))
 
     def _fail(self, response: Response, exc_info: ExcInfo) -> None:
         """The application failed: 500 if nothing has gone yet, else nothing more can be said."""
-        self._log(f"{response.title()} failed", exc_info)
+        self._sender.report_failure(response, exc_info)
         if response.ended:
             return
         if response.stage:

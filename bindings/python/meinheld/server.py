@@ -108,9 +108,9 @@ def run(app: Application, silent: bool = False) -> None:
     The sockets that listen() opened are closed then. A later run() opens the same ones again,
     unless listen() was called in between.
 
-    Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt,
-    SystemExit or GreenletExit (anything else that it raises is a failure of its request);
-    RuntimeError if nothing listens; OSError."""
+    Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt or
+    SystemExit (anything else that it raises is a failure of its request); RuntimeError if nothing
+    listens; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
     loop, listeners = _begin(app)

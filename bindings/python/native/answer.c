@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,32 @@ static int scratch_head(mhpy *hub, head *out, const char *text, size_t n, size_t
     return read_head(out, hub->fields, text, n, pieces) ? MH_OK : MH_EINVAL;
 }
 
+/* "proxy-authenticate" and its like affect no connection, and C hosts may send them; but an
+ * application may not (PEP 3333, "Other HTTP Features"). */
+static bool is_pep_hop_by_hop(mh_str name) {
+    static const char *const names[] = {"trailers", "proxy-authenticate", "proxy-authorization"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (name.n == strlen(names[i]) && strncasecmp(name.p, names[i], name.n) == 0) return true;
+    }
+    return false;
+}
+
+int mhpy_check(const char *text, size_t n, size_t pieces) {
+    mh_str few[64], *strings = few;
+    if (pieces > n + 1) return MH_EINVAL; /* even empty strings take newlines */
+    if (pieces > sizeof few / sizeof *few && !(strings = calloc(pieces, sizeof *strings)))
+        return MH_ENOMEM;
+    head h;
+    int rc = MH_EINVAL;
+    if (read_head(&h, strings, text, n, pieces)) {
+        rc = mh_res_check(h.status, h.reason, h.fields, h.n);
+        for (size_t i = 0; i < h.n && rc == MH_OK; i++)
+            if (is_pep_hop_by_hop(h.fields[2 * i])) rc = MH_EINVAL;
+    }
+    if (strings != few) free(strings);
+    return rc;
+}
+
 mhpy_made *mhpy_make(const char *text, size_t n, size_t pieces) {
     if (pieces > n) return NULL; /* even empty strings take newlines; nothing below overflows */
     mhpy_made *made = malloc(sizeof *made + pieces * sizeof made->strings[0] + n);
@@ -84,8 +111,14 @@ mhpy_made *mhpy_make(const char *text, size_t n, size_t pieces) {
 
 void mhpy_unmake(mhpy_made *made) { free(made); }
 
-/* Sends what is due. What it finds is told by events, or by the next step. */
-static void flush_due(mhpy *hub) { mh_loop_flush_due(hub->loop); }
+/* Sends all there is, or what is due. What it finds is told by events, or by the next step. */
+static void flush(mhpy *hub, int now) {
+    if (now) {
+        mh_loop_flush(hub->loop);
+    } else {
+        mh_loop_flush_due(hub->loop);
+    }
+}
 
 /* A response of which the head has gone and the rest can't follow. */
 static int break_off(mh_req *req, int rc) {
@@ -113,7 +146,8 @@ static bool is_head(const mh_req *req) {
     return method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
 }
 
-static int answer(mhpy *hub, mh_req *req, const head *h, mh_str body, bool borrow) {
+static int answer(mhpy *hub, mh_req *req, const head *h, mh_str body, int how) {
+    bool borrow = (how & MHPY_BORROW) != 0;
     int rc;
     if (body.n == 0 && is_head(req)) {
         /* The length of what a GET would get is the app's to say: nothing here is no 0 (RFC 9110
@@ -126,7 +160,7 @@ static int answer(mhpy *hub, mh_req *req, const head *h, mh_str body, bool borro
     }
     /* The head itself may be at fault, or only its Content-Length be another than the body's. */
     if (rc == MH_EINVAL) rc = send_parts(req, h, MH_LENGTH_UNKNOWN, body, borrow);
-    flush_due(hub);
+    flush(hub, how & MHPY_NOW);
     return rc == MH_FULL ? MH_OK : rc;
 }
 
@@ -135,19 +169,19 @@ int mhpy_answer_made(mhpy *hub, uint32_t slot_number, uint32_t gen, const mhpy_m
     mhpy__slot *slot;
     mh_req *req = find(hub, (int64_t)((uint64_t)gen << 32 | slot_number), &slot);
     if (!req) return MH_ECLOSED;
-    return answer(hub, req, &made->head, (mh_str){body, body_n}, false);
+    return answer(hub, req, &made->head, (mh_str){body, body_n}, 0);
 }
 
 int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces,
-                const char *body, size_t body_n, int borrow) {
+                const char *body, size_t body_n, int how) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     head h;
     int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
-    if (borrow && body_n) slot->want |= MHPY__WANT_KEPT;
-    return answer(hub, req, &h, (mh_str){body, body_n}, borrow != 0);
+    if ((how & MHPY_BORROW) && body_n) slot->want |= MHPY__WANT_KEPT;
+    return answer(hub, req, &h, (mh_str){body, body_n}, how);
 }
 
 /* How many bytes file fd has from offset on; 0 if that can't be said, or it can't be sent. */
@@ -193,7 +227,7 @@ int mhpy_file(mhpy *hub, int64_t name, const char *head_text, size_t head_n, siz
     if (copy < 0) return MHPY_NO_FILE;
     slot->want |= MHPY__WANT_KEPT;
     rc = send_file(req, &h, copy, offset, rest);
-    flush_due(hub);
+    flush(hub, 0);
     return rc;
 }
 
@@ -205,8 +239,9 @@ int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, siz
     int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
     rc = mh_res_head(req, h.status, h.reason, h.fields, h.n, MH_LENGTH_UNKNOWN);
-    if (rc >= 0) slot->want |= MHPY__WANT_STREAM;
-    return rc;
+    if (rc < 0) return rc;
+    slot->want |= MHPY__WANT_STREAM;
+    return is_head(req) || h.status == 204 || h.status == 304 ? MHPY_BODYLESS : MH_OK;
 }
 
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now) {
@@ -214,21 +249,58 @@ int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     int rc = mh_res_write(req, body, body_n);
-    if (now && (rc >= 0 || rc == MH_ERANGE)) {
-        mh_loop_flush(hub->loop);
-    } else {
-        flush_due(hub);
-    }
-    return rc;
+    flush(hub, now);
+    return rc < 0 || find(hub, name, &slot) ? rc : MH_ECLOSED; /* which the flush may have found */
 }
 
-int mhpy_end(mhpy *hub, int64_t name) {
+typedef struct loan {
+    mhpy *hub;
+    int64_t name;
+} loan;
+
+/* What was lent has left, or is dropped. */
+static void on_left(void *user) {
+    loan *l = user;
+    mhpy__slot *slot = mhpy__name_find(&l->hub->requests, l->name);
+    if (slot) {
+        if (slot->loan == MHPY__LOAN_AWAITED)
+            mhpy__event(&l->hub->ev, MHPY_RETURNED, l->name, 0, 0);
+        slot->loan = MHPY__LOAN_NONE;
+    }
+    free(l);
+}
+
+int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    loan *l = malloc(sizeof *l);
+    if (!l) return MH_ENOMEM;
+    *l = (loan){hub, name};
+    slot->loan = MHPY__LOAN_MADE;
+    const mh_str piece = {body, body_n};
+    int rc = mh_res_writev(req, &piece, 1, on_left, l);
+    if (rc < 0 && rc != MH_ERANGE) {
+        slot->loan = MHPY__LOAN_NONE;
+        free(l);
+        return rc;
+    }
+    if (rc == MH_ERANGE) slot->want |= MHPY__WANT_KEPT;
+    mh_loop_flush(hub->loop);
+    if (rc == MH_ERANGE) return rc;
+    if (!find(hub, name, &slot)) return MH_ECLOSED;
+    if (slot->loan == MHPY__LOAN_NONE) return MH_OK;
+    slot->loan = MHPY__LOAN_AWAITED;
+    return MH_FULL;
+}
+
+int mhpy_end(mhpy *hub, int64_t name, int now) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     slot->want &= (uint8_t)~MHPY__WANT_STREAM;
     int rc = mh_res_end(req);
-    flush_due(hub);
+    flush(hub, now);
     return rc;
 }
 
@@ -243,6 +315,13 @@ int mhpy_keep(mhpy *hub, int64_t name) {
     if (!find(hub, name, &slot)) return MH_ECLOSED;
     slot->want |= MHPY__WANT_KEPT;
     return MH_OK;
+}
+
+int mhpy_wait(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    if (!find(hub, name, &slot)) return MH_ECLOSED;
+    slot->want |= MHPY__WANT_KEPT;
+    return slot->hung_up ? MH_ECLOSED : MH_OK;
 }
 
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap) {

@@ -53,7 +53,8 @@ enum {
     /* pieces, status, sent; then as for MHPY_ENDED. The end of a request that was refused and never
      * told; its pieces: the peer's address, its port, and the request line, cut at each NUL. Only
      * after mhpy_tell_ends. */
-    MHPY_REFUSED = -13
+    MHPY_REFUSED = -13,
+    MHPY_RETURNED = -14 /* name: a piece of mhpy_lend that was waited for has left, or never will */
 };
 
 /* The tables of what has been seen lately. */
@@ -70,6 +71,16 @@ enum {
     MHPY_NAMED = 64,   /* the table of shapes did not take it: its names travel along */
     MHPY_BLOCKED = 128 /* its fields are those of a block that Python has learned */
 };
+
+/* What the last argument of mhpy_answer says. */
+enum {
+    MHPY_BORROW = 1, /* body stays as it is until MHPY_FINISH, which then follows if the call
+                        succeeds; else it is copied */
+    MHPY_NOW = 2     /* the answer leaves at once, as far as the socket takes it; else when due */
+};
+
+/* A positive result of mhpy_head: no body will be sent, whatever follows. */
+enum { MHPY_BODYLESS = 1 };
 
 /* The low two bits of mhpy_read's result. */
 enum { MHPY_READ_FULL = 0, MHPY_READ_WAIT = 1, MHPY_READ_END = 2 };
@@ -162,13 +173,20 @@ int mhpy_trim(mhpy *hub);
 
 /* Asks for this request's MHPY_FINISH. Errors: MH_ECLOSED: it has finished; no event will come. */
 int mhpy_keep(mhpy *hub, int64_t name);
+/* The same, of one that has nothing to send for now: MH_ECLOSED also if its peer has said that it
+ * sends no more, for a close and a half-close look alike and there is nobody to wait for after the
+ * first (row 34 of docs/http.md). It has not finished then. */
+int mhpy_wait(mhpy *hub, int64_t name);
 /* Reads body bytes until buf is full, the body ends or more must arrive. Returns count << 2 |
  * MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves first,
  * MHPY_FINISH. Errors: MH_EBODY, MH_ETOOBIG, MH_ECLOSED; what was read before them is void. */
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
-/* A response's head made ready to be sent many times: head is "status\nname\nvalue\n...", pieces
- * strings with a newline between each two; another number of newlines, that is, one inside a
- * status or a value, is refused. NULL if there is no memory or it is malformed so. */
+/* Whether a response's head may be sent: MH_OK, MH_EINVAL or MH_ENOMEM. It is
+ * "status\nname\nvalue\n...", pieces strings with a newline between each two; another number of
+ * newlines, that is, one inside a status or a value, is refused. Hop-by-hop are here, as PEP 3333
+ * has it, also those that RFC 2616 13.5.1 alone calls so. From any thread. */
+int mhpy_check(const char *head, size_t head_n, size_t pieces);
+/* Such a head made ready to be sent many times. NULL if there is no memory or it is malformed. */
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
 /* Frees it; NULL is ignored. Nothing of it is looked at after the call that sent it. */
 void mhpy_unmake(mhpy_made *made);
@@ -179,10 +197,10 @@ void mhpy_unmake(mhpy_made *made);
  * aborted if something had gone). */
 int mhpy_answer_made(mhpy *hub, uint32_t slot, uint32_t gen, const mhpy_made *made,
                      const char *body, size_t body_n);
-/* The same with a head as mhpy_make takes it; name is the request's. borrow: body stays as it is
- * until MHPY_FINISH (which then follows, if the call succeeds). */
+/* The same with a head as mhpy_check takes it; name is the request's, how some of MHPY_BORROW and
+ * MHPY_NOW. */
 int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces,
-                const char *body, size_t body_n, int borrow);
+                const char *body, size_t body_n, int how);
 /* The same with what file fd has from offset on for a body, sent by sendfile(2). A Content-Length
  * in the head is the most that is sent; without one, what the file has is the length. fd is copied,
  * so it may be closed, and its number used again, while the file is being sent. MHPY_FINISH follows
@@ -194,14 +212,19 @@ int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t p
               int64_t offset);
 /* Starts a response whose body follows by mhpy_write. Its length is that of a Content-Length in
  * head, else unknown. The request is kept until mhpy_end: MHPY_FINISH follows if it ends before.
- * Errors as mhpy_answer. */
+ * Returns MH_OK or MHPY_BODYLESS. Errors as mhpy_answer. */
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 /* A copy of a piece of the body. now: it leaves at once, as far as the socket takes it (PEP
  * 3333, "Buffering and Streaming"). Returns MH_OK, or MH_FULL: wait for MHPY_WRITABLE or
  * MHPY_FINISH. Errors: MH_ERANGE, MH_ESTATE, MH_ECLOSED, MH_ENOMEM. */
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
-/* Ends such a response. Errors: MH_ESTATE, MH_ECLOSED. */
-int mhpy_end(mhpy *hub, int64_t name);
+/* A large piece, which leaves at once as far as the socket takes it, and is not copied. MH_FULL:
+ * body has to stay as it is until MHPY_RETURNED or MHPY_FINISH; after MH_ERANGE until MHPY_FINISH,
+ * which then follows. Nothing else may be sent before. Results as mhpy_write. */
+int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
+/* Ends such a response; now as in mhpy_write. Errors: MH_ESTATE, MH_ECLOSED, MH_ERANGE (it is
+ * shorter than its length: the connection is aborted). */
+int mhpy_end(mhpy *hub, int64_t name, int now);
 /* Ends the exchange and the connection. Errors: MH_ECLOSED. */
 int mhpy_abort(mhpy *hub, int64_t name);
 
@@ -229,6 +252,8 @@ typedef struct mhpy__slot {
     uint32_t gen;  /* 31 bits */
     uint32_t next; /* of the free list */
     uint8_t want;  /* MHPY__WANT_*: why the end of a request is told */
+    bool hung_up;  /* its peer sends no more */
+    uint8_t loan;  /* MHPY__LOAN_*: a piece of mhpy_lend that has not left */
 } mhpy__slot;
 
 typedef struct mhpy__names {
@@ -236,6 +261,7 @@ typedef struct mhpy__names {
     uint32_t n, cap, free;
 } mhpy__names;
 
+enum { MHPY__LOAN_NONE, MHPY__LOAN_MADE, MHPY__LOAN_AWAITED };
 enum { MHPY__WANT_BODY = 1, MHPY__WANT_STREAM = 2, MHPY__WANT_KEPT = 4 };
 
 /* Names thing: >= 0, or MH_ENOMEM. */
@@ -329,9 +355,9 @@ struct mhpy {
 };
 
 /* events.c: room for `more` events and text more bytes now, and for all events that can come
- * without being asked for: of each request READABLE, WRITABLE, FINISH and ENDED, of each timer and
- * watch its own, the drain's, those of the log. To be called before one more of these is made, so
- * that memory is only missed where it can be said. */
+ * without being asked for: of each request READABLE, WRITABLE, RETURNED, FINISH and ENDED, of each
+ * timer and watch its own, the drain's, those of the log. To be called before one more of these is
+ * made, so that memory is only missed where it can be said. */
 bool mhpy__reserve(mhpy *hub, size_t more, size_t text);
 
 /* requests.c: the handlers of the server, which turn exchanges into events. */

@@ -30,6 +30,8 @@ int64_t mhpy__name_new(mhpy__names *names, void *thing) {
     names->free = slot->next;
     slot->thing = thing;
     slot->want = 0;
+    slot->hung_up = false;
+    slot->loan = MHPY__LOAN_NONE;
     return mhpy__name_at(names, at);
 }
 

@@ -250,6 +250,12 @@ static void on_writable(mh_req *req, void *user) {
     mhpy__event(&hub->ev, MHPY_WRITABLE, name_of(hub, req), 0, 0);
 }
 
+static void on_hangup(mh_req *req, void *user) {
+    mhpy *hub = user;
+    mhpy__slot *slot = mhpy__name_find(&hub->requests, name_of(hub, req));
+    if (slot) slot->hung_up = true;
+}
+
 static void on_finish(mh_req *req, int why, void *user) {
     mhpy *hub = user;
     int64_t name = name_of(hub, req);
@@ -298,6 +304,7 @@ void mhpy__handlers(mh_handlers *on, mhpy *hub) {
     on->on_request = on_request;
     on->on_readable = on_readable;
     on->on_writable = on_writable;
+    on->on_hangup = on_hangup;
     on->on_finish = on_finish;
     on->on_log = on_log;
     on->on_refused = on_refused;

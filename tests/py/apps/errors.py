@@ -55,17 +55,17 @@ def after_write(environ: Environ, start_response: StartResponse) -> Iterable[byt
     raise ValueError("after write")
 
 
-def piece_without_memory(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-    """A piece of which no copy can be made."""
+def pieces_without_memory(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Pieces until no copy can be made of one. They are small, or they would be lent."""
     start_response("200 OK", TEXT)
-    yield b"first"
-    piece = bytes(64 * 1024 * 1024)
     with open("/proc/self/statm") as file:
         size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (size + len(piece) // 4, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (size + 16 * 1024 * 1024, limits[1]))
+    piece = bytes(60_000)
     try:
-        yield piece
+        while True:
+            yield piece
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
@@ -101,32 +101,6 @@ def text_piece(environ: Environ, start_response: StartResponse) -> Any:
     return ["text"]
 
 
-def started_twice(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", TEXT)
-    start_response("200 OK", TEXT)
-    return [b"x"]
-
-
-def replaced(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Good practice: nothing has been sent, so exc_info may replace the head (PEP 3333)."""
-    start_response("200 OK", [("X-Old", "1")])
-    try:
-        raise ValueError("replaced")
-    except ValueError:
-        start_response("503 Service Unavailable", [("Content-Length", "5")], sys.exc_info())
-    return [b"sorry"]
-
-
-def replaced_too_late(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-    start_response("200 OK", TEXT)
-    yield b"first"
-    try:
-        raise ValueError("too late")
-    except ValueError:
-        start_response("503 Service Unavailable", TEXT, sys.exc_info())
-    yield b"never sent"
-
-
 def exits(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     sys.exit(3)
 
@@ -158,49 +132,6 @@ def replace_stderr(environ: Environ, start_response: StartResponse) -> Iterable[
     """A file that is buffered by the block takes its place."""
     sys.stderr = open(environ["QUERY_STRING"], "w")  # noqa: SIM115 - as long as the server runs
     return answer(start_response, b"replaced")
-
-
-STARTS: dict[str, tuple[Any, Any]] = {
-    "status-int": (200, TEXT),
-    "status-bytes": (b"200 OK", TEXT),
-    "status-word": ("OK", TEXT),
-    "status-short": ("20 OK", TEXT),
-    "status-long": ("2000 OK", TEXT),
-    "status-100": ("100 Continue", []),
-    "status-crlf": ("200 OK\r\nX-Smuggled: 1", TEXT),
-    "status-wide": ("200 \u2713", TEXT),
-    "fields-none": ("200 OK", None),
-    "fields-tuple-of-one": ("200 OK", [("X",)]),
-    "name-int": ("200 OK", [(1, "x")]),
-    "name-bytes": ("200 OK", [(b"X", "x")]),
-    "name-empty": ("200 OK", [("", "x")]),
-    "name-space": ("200 OK", [("X Y", "x")]),
-    "name-colon": ("200 OK", [("X:", "x")]),
-    "name-crlf": ("200 OK", [("X\r\nY", "x")]),
-    "name-wide": ("200 OK", [("caf\xe9", "x")]),
-    "value-int": ("200 OK", [("X", 1)]),
-    "value-none": ("200 OK", [("X", None)]),
-    "value-bytes": ("200 OK", [("X", b"x")]),
-    "value-crlf": ("200 OK", [("X", "x\r\nY: z")]),
-    "value-lf": ("200 OK", [("X", "x\ny")]),
-    "value-cr": ("200 OK", [("X", "x\ry")]),
-    "value-nul": ("200 OK", [("X", "x\0y")]),
-    "value-control": ("200 OK", [("X", "x\x1fy")]),
-    "value-del": ("200 OK", [("X", "x\x7fy")]),
-    "value-wide": ("200 OK", [("X", "\u2713")]),
-    "length-word": ("200 OK", [("Content-Length", "five")]),
-    "length-negative": ("200 OK", [("Content-Length", "-1")]),
-    "length-twice": ("200 OK", [("Content-Length", "1"), ("content-length", "2")]),
-    "hop-connection": ("200 OK", [("Connection", "close")]),
-    "hop-transfer-encoding": ("200 OK", [("Transfer-Encoding", "chunked")]),
-    "hop-upgrade": ("200 OK", [("upgrade", "x")]),
-}
-
-
-def bad_start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    status, fields = STARTS[environ["QUERY_STRING"]]
-    start_response(status, fields)
-    return [b"x"]
 
 
 def cleared(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -237,23 +168,19 @@ APPS: dict[str, App] = {
     "/first-piece": first_piece,
     "/second-piece": second_piece,
     "/second-piece-with-length": second_piece_with_length,
-    "/piece-without-memory": piece_without_memory,
+    "/pieces-without-memory": pieces_without_memory,
     "/after-write": after_write,
     "/in-close": in_close,
     "/never-started": never_started,
     "/never-started-empty": never_started_empty,
     "/none": returns_none,
     "/text-piece": text_piece,
-    "/started-twice": started_twice,
-    "/replaced": replaced,
-    "/replaced-too-late": replaced_too_late,
     "/exits": exits,
     "/interrupted": interrupted,
     "/logs": logs,
     "/logs-a-line": logs_a_line,
     "/logs-wrongly": logs_wrongly,
     "/replace-stderr": replace_stderr,
-    "/bad-start": bad_start,
     "/well": lambda environ, start_response: answer(start_response, b"well"),
 }
 app = by_path(APPS)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -272,6 +273,12 @@ def not_started(environ: Environ, start_response: StartResponse) -> Any:
     return environ["wsgi.file_wrapper"](Logged(opened(_query(environ)["path"])))
 
 
+def started_badly(environ: Environ, start_response: StartResponse) -> Any:
+    with suppress(ValueError):
+        start_response("200 OK", [("Transfer-Encoding", "chunked")])
+    return environ["wsgi.file_wrapper"](Logged(opened(_query(environ)["path"])))
+
+
 def no_descriptor_left(environ: Environ, start_response: StartResponse) -> Any:
     """The process may open no more when the file is to be sent."""
     file = opened(_query(environ)["path"])
@@ -360,6 +367,7 @@ APPS: dict[str, App] = {
     "/wrapped-again": wrapped_again,
     "/sought": sought,
     "/not-started": not_started,
+    "/started-badly": started_badly,
     "/no-descriptor-left": no_descriptor_left,
     "/given-away": given_away,
     "/taken-back": taken_back,

@@ -4,6 +4,7 @@ defined in tests/wire/README.md, "The host"."""
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote_to_bytes
 
@@ -17,8 +18,10 @@ class Failure(Exception):
 def own_failure(record: logging.LogRecord) -> bool:
     """Whether this is about a failure that a case has asked for."""
     error = record.exc_info[1] if record.exc_info else None
-    refused = isinstance(error, ValueError) and "may not be sent" in str(error)
-    return (isinstance(error, Failure) or refused) and "/answer?" in record.getMessage()
+    refused = isinstance(error, ValueError) and re.search(
+        r"may not be sent|beyond the Content-Length", str(error)
+    )
+    return bool(isinstance(error, Failure) or refused) and "/answer?" in record.getMessage()
 
 
 # All other errors are logged, and so fail the test.
