@@ -1,105 +1,18 @@
-"""PEP 3333, as wsgiref.validate reads it and beyond: pieces, close, wsgi.errors, run."""
+"""What else there is to a WSGI server: one request and the next, one run and the next, and
+where docs/wsgi.md says that it is held."""
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from harness import Process, Server, wait_until
+from harness import HERE, Process, Server, wait_until
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
-
-
-# ---- under wsgiref.validate
-
-
-def test_the_validator_finds_nothing_in_environ(serve: Serve) -> None:
-    with serve("apps.environ:validated").connect() as client:
-        for target in ("/", "/a%20b?c=d", "//x"):
-            assert client.get(target).status == 200
-
-
-def test_the_validator_finds_nothing_in_reading_a_body(serve: Serve) -> None:
-    with serve("apps.bodies:validated").connect() as client:
-        fields = [("Content-Type", "text/plain")]
-        for size in (0, 1, 100, 101, 100_000):
-            assert client.get(method="POST", fields=fields, body=b"x" * size).body == b"x" * size
-
-
-@pytest.mark.parametrize(
-    ("target", "body"),
-    [
-        ("/one-piece", b"one piece"),
-        ("/pieces", b"several pieces"),
-        ("/generated", b"piece 0\npiece 1\npiece 2\n"),
-        ("/nothing", b""),
-        ("/nothing-generated", b""),
-        ("/tuple", b"ab"),
-        ("/written", b"written and returned"),
-    ],
-)
-def test_the_validator_finds_nothing_in_a_response(serve: Serve, target: str, body: bytes) -> None:
-    server = serve("apps.responses:validated")
-    with server.connect() as client:
-        for _ in range(2):
-            assert client.get(target).body == body
-        assert client.get(target, method="HEAD").status == 200
-    server.stop()
-    assert server.log == ""  # the validator complains of an iterator that was not closed
-
-
-# ---- pieces as they come
-
-
-@pytest.mark.parametrize("target", ["/gated", "/written-gated"])
-def test_a_piece_is_sent_before_the_app_is_asked_for_the_next(
-    serve: Serve, target: str, tmp_path: Path
-) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    with serve("apps.responses:app").connect() as client:
-        client.send(request(f"{target}?{fifo}"))
-        head = client.read_head()
-        assert head.get("Transfer-Encoding") == "chunked"
-        # The app waits in the FIFO now; a server that held the piece back would never be read here.
-        assert client.read_some(11) == b"6\r\nbefore\r\n"
-        fifo.write_bytes(b"go on")
-        assert client.read_some(15) == b"5\r\nafter\r\n0\r\n\r\n"
-
-
-# ---- close
-
-
-def test_close_is_called_once_when_all_is_sent(serve: Serve) -> None:
-    server = serve("apps.responses:app")
-    with server.connect() as client:
-        assert client.get("/closing").body == b"ab"
-        server.wait_for_log("closed 1 times")
-        client.get("/closing", method="HEAD")
-    server.stop()
-    assert server.log == "closed 1 times\n" * 2
-
-
-def test_close_is_called_when_the_client_leaves_in_the_middle(serve: Serve) -> None:
-    server = serve("apps.responses:app")
-    with server.connect() as client:
-        client.send(request("/closing-large"))
-        client.read_some(100_000)
-    server.wait_for_log("closed 1 times")
-    server.stop()
-    assert server.log == "closed 1 times\n"
-
-
-def test_a_generator_is_closed_when_the_client_leaves_in_the_middle(serve: Serve) -> None:
-    server = serve("apps.responses:app")
-    with server.connect() as client:
-        client.send(request("/endless"))
-        client.read_some(100_000)
-    server.wait_for_log("endless ended")
+DOCUMENT = (HERE.parents[1] / "docs" / "wsgi.md").read_text(encoding="utf-8")
 
 
 # ---- one request and the next
@@ -174,3 +87,27 @@ def connect_when_there(process: Process, path: str) -> Client:
 
     wait_until(connected, f"listened at {path}")
     return clients[0]
+
+
+# ---- docs/wsgi.md
+
+
+def test_every_test_that_the_document_names_is_there() -> None:
+    named = re.findall(r"\b(test_\w+\.py)(?:::(\w+))?", DOCUMENT)
+    assert len(named) > 80
+    sources = {
+        file: (HERE / file).read_text(encoding="utf-8") for file in {file for file, _ in named}
+    }
+    assert [
+        f"{file}::{test}" for file, test in named if test and f"\ndef {test}(" not in sources[file]
+    ] == []
+
+
+def test_every_requirement_of_the_document_names_what_holds_it() -> None:
+    rows = re.findall(r"^\| (.*) \| (.*)\|$", DOCUMENT.partition("## Decisions")[0], re.MULTILINE)
+    held = [(what, by) for what, by in rows if not what.startswith("a server")]
+    assert len(held) > 40
+    for what, by in held:
+        assert (
+            "::test_" in by or by.startswith("both checkers") or what.startswith("calls `close()`")
+        )

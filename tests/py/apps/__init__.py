@@ -10,18 +10,18 @@ StartResponse = Callable[..., Callable[[bytes], object]]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-def by_path(apps: dict[str, App]) -> App:
-    """An app that hands each path to its own; other paths are 404."""
-
-    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        return apps.get(environ["PATH_INFO"], not_found)(environ, start_response)
-
-    return app
-
-
 def not_found(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response("404 Not Found", [("Content-Length", "0")])
     return []
+
+
+def by_path(apps: dict[str, App], other: App = not_found) -> App:
+    """An app that hands each path to its own, and the rest to other."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return apps.get(environ["PATH_INFO"], other)(environ, start_response)
+
+    return app
 
 
 def answer(start_response: StartResponse, body: bytes) -> Iterable[bytes]:

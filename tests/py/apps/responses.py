@@ -1,8 +1,4 @@
-"""Responses of every shape that PEP 3333 allows, one a path.
-
-A path that ends in gated reads the file named by its query, a FIFO, between two pieces: it goes on
-only once the test has written there, which the test does when it has the first piece.
-"""
+"""Responses of every shape that PEP 3333 allows, one a path."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
@@ -36,7 +31,7 @@ def pieces(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def pieces_with_length(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("200 OK", [("Content-Length", "14")])
+    start_response("200 OK", [*TEXT, ("Content-Length", "14")])
     return (piece for piece in [b"several ", b"", b"pieces"])
 
 
@@ -74,27 +69,12 @@ def plain_bytes(environ: Environ, start_response: StartResponse) -> Any:
     return b"ab"  # an iterable of int: an error of the app's
 
 
-def gated(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
-    start_response("200 OK", TEXT)
-    yield b"before"
-    Path(environ["QUERY_STRING"]).read_bytes()
-    yield b"after"
-
-
 def written(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     write = start_response("200 OK", TEXT)
     write(b"written ")
     write(b"")
     write(b"and ")
     return [b"returned"]
-
-
-def written_gated(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    write = start_response("200 OK", TEXT)
-    write(b"before")
-    Path(environ["QUERY_STRING"]).read_bytes()
-    write(b"after")
-    return []
 
 
 def large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -199,6 +179,7 @@ def too_short_generated(environ: Environ, start_response: StartResponse) -> Iter
 
 def own_fields(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     fields = [
+        *TEXT,
         ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("Server", "other"),
         ("Set-Cookie", "a=1"),
@@ -290,10 +271,8 @@ APPS: dict[str, App] = {
     "/generated": generated,
     "/tuple": tuple_of_pieces,
     "/plain-bytes": plain_bytes,
-    "/gated": gated,
     "/written": written,
     "/written-large": written_large,
-    "/written-gated": written_gated,
     "/large": large,
     "/repeated": repeated,
     "/collected": collected,
