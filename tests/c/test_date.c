@@ -134,6 +134,10 @@ static void two_digits_are_a_year_at_most_50_years_ahead(void) {
     check_read("Sunday, 06-Nov-78 08:49:37 GMT", 279190177);
     CHECK(read_date("Sunday, 06-Nov-94 08:49:37 GMT", 784111777 - ahead, &t));
     CHECK_INT(t, 784111777);
+    CHECK(read_date("Sunday, 06-Nov-44 08:49:37 GMT", 2362034977 - ahead, &t));
+    CHECK_INT(t, 2362034977); /* of 2044 */
+    CHECK(read_date("Sunday, 06-Nov-44 08:49:37 GMT", 2362034977 - ahead - 1, &t));
+    CHECK_INT(t, -793725023);                                           /* of 1944 */
     CHECK(read_date("Sunday, 06-Nov-05 08:49:37 GMT", 4090000000, &t)); /* in 2099 */
     CHECK_INT(t, 4286940577);                                           /* of 2105 */
     CHECK(read_date("Sunday, 06-Nov-05 08:49:37 GMT", -5, &t));
@@ -179,6 +183,7 @@ static void what_is_no_date_is_refused(void) {
         "Sun, 32 Oct 1994 08:49:37 GMT",
         "Sun, 29 Feb 1994 08:49:37 GMT",
         "Sun, 29 Feb 1900 08:49:37 GMT",
+        "Sun, 29 Feb 2200 08:49:37 GMT",
         "Sun, 30 Feb 2000 08:49:37 GMT",
         "Sun, 06 Nov 1994 24:00:00 GMT",
         "Sun, 06 Nov 1994 08:60:00 GMT",
