@@ -11,11 +11,11 @@ from harness import Server, wait_until
 from rawclient import request
 
 SIZE = 64 << 20  # no socket takes it at once
-# Each with where its framework sends large.bin from.
+# Each with where it has large.bin from its framework; to a HEAD of the first it tells the length.
 SITES = [
     ("sites.bottle_site:app", ["/file", "/opened"]),
     ("sites.django_site.wsgi:application", ["/file", "/stored"]),
-    ("sites.falcon_site:app", ["/file", "/static/large.bin"]),
+    ("sites.falcon_site:app", ["/static/large.bin", "/file"]),
     ("sites.flask_site:app", ["/file", "/attachment"]),
     ("sites.pyramid_site:app", ["/file", "/static/large.bin"]),
     ("sites.whitenoise_site:app", ["/static/large.bin"]),
@@ -56,9 +56,6 @@ def test_its_head_has_a_length_and_leaves_nothing_open(
 ) -> None:
     server = serve_alone(site, env={"SITE_FILES": str(large.parent)})
     with server.connect() as client:
-        for target in targets:
-            if (site, target) == ("sites.falcon_site:app", "/file"):
-                continue  # Falcon makes no HEAD out of a GET
-            response = client.get(target, method="HEAD", host="testsite")
-            assert (response.status, response.get("Content-Length")) == (200, str(SIZE))
+        response = client.get(targets[0], method="HEAD", host="testsite")
+        assert (response.status, response.get("Content-Length")) == (200, str(SIZE))
         wait_until(lambda: not server.positions(large), "closed the file")
