@@ -165,6 +165,17 @@ def gzipped(path: str) -> Any:
     return gzip.open(path + ".gz")
 
 
+class Field:
+    """Passes a file's methods on, as Django's File does."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    read = property(lambda self: self._file.read)
+    fileno = property(lambda self: self._file.fileno)
+    close = property(lambda self: self._file.close)
+
+
 # Whether each is sent by its descriptor, and how it is made of a path.
 KINDS: dict[str, tuple[bool, Callable[[str], Any]]] = {
     "buffered": (True, opened),
@@ -174,6 +185,7 @@ KINDS: dict[str, tuple[bool, Callable[[str], Any]]] = {
     "temporary": (True, lambda path: filled(tempfile.TemporaryFile, path)),
     "named temporary": (True, lambda path: filled(tempfile.NamedTemporaryFile, path)),
     "written behind": (True, written_behind),
+    "a field": (True, lambda path: Field(opened(path))),
     "a subclass that logs": (True, lambda path: LoggedReader(io.FileIO(path))),
     "a proxy": (True, lambda path: Logged(opened(path))),
     "spooled in memory": (False, lambda path: filled(partial(Spooled, 2**30), path)),
