@@ -450,6 +450,9 @@ MH_API mh_loop *mh_req_loop(const mh_req *req);
  * response's end), MH_EINVAL (cap 0 or buf NULL). An error of the body stays; the connection closes
  * after the response. */
 MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
+/* Non-zero once the body has been read to its end, or if there is none: mh_req_read has nothing
+ * more to say but MH_EOS. */
+MH_API int mh_req_complete(const mh_req *req);
 
 /* Ends the exchange, and every other of its connection that has not finished, and resets the
  * connection: not another byte is sent. on_finish follows from a step. Errors: MH_ECLOSED. */

@@ -43,35 +43,46 @@ static int refill(mh_req *req) {
     return MH_OK;
 }
 
-/* One run of decoded bytes. */
+/* Decoded bytes: of the next chunks, as far as they have come, and only then from the socket. What
+ * follows them, the end or an error, is told by the next call. */
 static int read_chunked(mh_req *req, char *buf, size_t cap) {
     mh__conn *c = req->conn;
-    for (;;) {
+    size_t done = 0;
+    while (done < cap) {
         if (mh__input_n(&c->in) == 0) {
+            if (done > 0) break;
             int error = refill(req);
             if (error < 0) return error;
         }
         const char *p = mh__input_at(&c->in), *at = p, *data;
-        uint64_t room = req->srv->cfg.max_body - req->body_taken;
+        uint64_t room = req->srv->cfg.max_body - req->body_taken - done;
         size_t n;
-        int result = mh__chunked_next(&req->chunked, &at, p + mh__input_n(&c->in), cap, &data, &n,
-                                      &req->srv->chunk_limits);
+        int result = mh__chunked_next(&req->chunked, &at, p + mh__input_n(&c->in), cap - done,
+                                      &data, &n, &req->srv->chunk_limits);
         c->in.pos += (uint32_t)(at - p);
+        int error = MH_OK;
         switch (result) {
         case MH__CHUNKED_MORE:
             break;
         case MH__CHUNKED_END:
             req->body_done = true;
-            return MH_EOS;
+            error = MH_EOS;
+            break;
         case MH__CHUNKED_DATA:
             /* A chunk that announces too much is refused by its announcement. */
-            if (n > room || req->chunked.left > room - n) return body_fails(req, MH_ETOOBIG);
-            if (buf) memcpy(buf, data, n);
-            return (int)n;
+            if (n > room || req->chunked.left > room - n) {
+                error = body_fails(req, MH_ETOOBIG);
+                break;
+            }
+            if (buf) memcpy(buf + done, data, n);
+            done += n;
+            break;
         default:
-            return body_fails(req, MH_EBODY);
+            error = body_fails(req, MH_EBODY);
         }
+        if (error < 0) return done > 0 ? (int)done : error;
     }
+    return (int)done;
 }
 
 /* buf NULL is for dropping a chunked body; one of known length needs scratch. */
@@ -120,6 +131,8 @@ int mh_req_read(mh_req *req, void *buf, size_t cap) {
     if (req->body_done) mh__conn_body_complete(req->conn);
     return got;
 }
+
+int mh_req_complete(const mh_req *req) { return req->body_done; }
 
 int mh__req_drop_body(mh_req *req) {
     char scrap[8192];

@@ -104,6 +104,62 @@ static void an_error_of_the_body_is_told_to_the_host_and_stays(void) {
     }
 }
 
+static void keep_it(fix *f, mh_req *req) { f->req = req; }
+
+static void one_read_takes_all_chunks_that_have_come(void) {
+    fix f;
+    peer p;
+    char body[100];
+    fix_init(&f);
+    f.on_request = keep_it;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p,
+              "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+              "1\r\na\r\n2\r\nbc\r\n3\r\nde");
+    UNTIL(&f, f.begun == 1);
+    settle(&f);
+    CHECK_INT(mh_req_read(f.req, body, 2), 2);
+    CHECK_INT(mh_req_read(f.req, body + 2, sizeof body - 2), 3);
+    CHECK_MEM(body, 5, "abcde");
+    CHECK_INT(mh_req_complete(f.req), 0);
+    CHECK_INT(mh_req_read(f.req, body, sizeof body), MH_EAGAIN);
+    peer_send(&f, &p, "f\r\n1\r\ng\r\n0\r\n\r\n");
+    UNTIL(&f, f.readable == 1);
+    CHECK_INT(mh_req_read(f.req, body, sizeof body), 2);
+    CHECK_MEM(body, 2, "fg");
+    CHECK_INT(mh_req_complete(f.req), 1);
+    CHECK_INT(mh_req_read(f.req, body, sizeof body), MH_EOS);
+    say_hello(&f, f.req);
+    CHECK_ANSWER(&f, &p, 200, "hello");
+    peer_close(&p);
+    fix_close(&f);
+}
+
+static void what_is_wrong_behind_good_chunks_is_told_by_the_next_read(void) {
+    fix f;
+    peer p;
+    char body[100];
+    fix_init(&f);
+    f.on_request = keep_it;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_tcp(&p, &f, 0);
+    peer_send(&f, &p,
+              "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+              "1\r\na\r\n2\r\nbc\r\nX\r\n");
+    UNTIL(&f, f.begun == 1);
+    CHECK_INT(mh_req_read(f.req, body, sizeof body), 3);
+    CHECK_MEM(body, 3, "abc");
+    CHECK_INT(mh_req_complete(f.req), 0);
+    CHECK_INT(mh_req_read(f.req, body, sizeof body), MH_EBODY);
+    CHECK_INT(mh_req_complete(f.req), 0);
+    say_hello(&f, f.req);
+    CHECK_ANSWER(&f, &p, 200, "hello");
+    CHECK_CLOSED(&f, &p);
+    peer_close(&p);
+    fix_close(&f);
+}
+
 /* The head of the answer had gone before the body was looked at, and could not say so. */
 static void a_bad_body_that_the_host_left_unread_ends_the_connection(void) {
     fix f;
@@ -359,6 +415,8 @@ int main(void) {
     RUN(whether_a_head_may_be_sent_can_be_asked_without_an_exchange);
     RUN(a_body_that_ends_early_is_an_error_never_an_end);
     RUN(an_error_of_the_body_is_told_to_the_host_and_stays);
+    RUN(one_read_takes_all_chunks_that_have_come);
+    RUN(what_is_wrong_behind_good_chunks_is_told_by_the_next_read);
     RUN(a_bad_body_that_the_host_left_unread_ends_the_connection);
     RUN(an_answer_without_100_continue_ends_the_connection);
     RUN(an_interim_answer_comes_first_and_not_to_1_0);
