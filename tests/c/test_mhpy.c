@@ -80,7 +80,7 @@ static void read_on(host *h, int64_t name) {
     char buf[300];
     int64_t got;
     do
-        got = mhpy_read(h->hub, name, buf, sizeof buf);
+        got = mhpy_read(h->hub, name, buf, sizeof buf, 1);
     while (got >= 0 && (got & 3) == MHPY_READ_FULL);
     int64_t *place = NULL;
     for (int i = 0; i < NAMES && !place; i++)
@@ -424,6 +424,53 @@ static void what_sendfile_can_t_take_as_it_is_is_no_file(void) {
     close(fds[1]);
     close(whole);
     unlink(path);
+}
+
+/* Takes batches until a request has come, and returns its name. */
+static int64_t await_request(mhpy *hub) {
+    mhpy_batch batch;
+    for (;;) {
+        int n = mhpy_step(hub, 0, &batch);
+        for (int i = 0; i < n; i += MHPY_EVENT_INTS)
+            if (batch.ints[i] == MHPY_REQUEST) return batch.ints[i + 1];
+    }
+}
+
+/* Who takes what has come, and is busy with it, does not wait for more. */
+static void a_part_of_a_body_is_read_without_waiting_for_the_rest(void) {
+    static const char begun[] = "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabc";
+    char buf[100];
+    host h = {0};
+    mhpy_options options;
+    clock_stop();
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    CHECK_INT(mhpy_new(&h.hub, &options), MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    int fd = unix_connect(h.path);
+    REQUIRE(send(fd, begun, sizeof begun - 1, 0) == sizeof begun - 1);
+    int64_t name = await_request(h.hub);
+    CHECK_INT(mhpy_keep(h.hub, name), MH_OK);
+    CHECK_INT(mhpy_read(h.hub, name, buf, 2, 0), 2 << 2 | MHPY_READ_FULL);
+    CHECK_INT(mhpy_read(h.hub, name, buf, sizeof buf, 0), 1 << 2 | MHPY_READ_FULL);
+    clock_pass_ms(10 * options.config.body_timeout);
+    turn(&h);
+    turn(&h);
+    CHECK_INT(h.finished, 0);
+    REQUIRE(send(fd, "d", 1, 0) == 1);
+    CHECK_INT(mhpy_read(h.hub, name, buf, sizeof buf, 0), 1 << 2 | MHPY_READ_FULL);
+    CHECK_INT(mhpy_read(h.hub, name, buf, sizeof buf, 0), MHPY_READ_WAIT);
+    REQUIRE(send(fd, "e", 1, 0) == 1);
+    mhpy_batch batch;
+    CHECK_INT(mhpy_step(h.hub, -1, &batch), MHPY_EVENT_INTS);
+    CHECK_INT(batch.ints[0], MHPY_READABLE);
+    CHECK_INT(mhpy_read(h.hub, name, buf, sizeof buf, 0), 1 << 2 | MHPY_READ_END);
+    CHECK_INT(mhpy_read(h.hub, name, buf, sizeof buf, 0), MHPY_READ_END);
+    close(fd);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+    clock_go();
 }
 
 /* Room for an event is kept for each. */
@@ -781,6 +828,7 @@ int main(void) {
     RUN(an_end_is_told_without_waiting_for_more);
     RUN(a_refusal_is_told_with_its_line);
     RUN(a_closed_hub_logs_nothing);
+    RUN(a_part_of_a_body_is_read_without_waiting_for_the_rest);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
     RUN(a_head_that_may_be_sent_is_told_from_one_that_may_not);
     RUN(many_headers_are_checked_as_memory_allows);

@@ -199,7 +199,7 @@ class Server(Process):
             ]
             fds = tuple(sock.fileno() for sock in sockets)
             argv = [sys.executable, str(HERE / "serve.py"), app, ",".join(map(str, fds))]
-            argv += [f"{key}={value}" for key, value in settings.items()]
+            argv += [f"{key}={json.dumps(value)}" for key, value in settings.items()]
             argv += [f"limits.{key}={value}" for key, value in limits.items()]
             argv += [f"static.{key}={json.dumps(value)}" for key, value in (statics or {}).items()]
             super().__init__(argv, directory, env=env, pass_fds=fds)

@@ -86,6 +86,15 @@ def request(
     return head.encode("latin-1") + (body or b"")
 
 
+CHUNKED = [("Transfer-Encoding", "chunked")]
+
+
+def chunked(body: bytes, size: int) -> bytes:
+    """body in chunks of size bytes."""
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
+
+
 class Client:
     """One connection. Use it as a context manager.
 

@@ -1,9 +1,9 @@
 """What a test's server process runs: an app on listening sockets that the test made.
 
-    python serve.py MODULE:APP FD[,FD...] [NAME=NUMBER ...]
+    python serve.py MODULE:APP FD[,FD...] [NAME=JSON ...]
 
-Each NAME=NUMBER calls server.set_NAME(NUMBER); those of the form limits.NAME=NUMBER together call
-server.set_limits(NAME=NUMBER, ...), and static.PREFIX=JSON calls server.static(PREFIX, **JSON), the
+Each NAME=JSON calls server.set_NAME(JSON); those of the form limits.NAME=JSON together call
+server.set_limits(NAME=JSON, ...), and static.PREFIX=JSON calls server.static(PREFIX, **JSON), the
 pairs of its headers made tuples. The sockets listen before this process starts, so a test can
 connect at once: its connection waits in the backlog, and no test has to guess when its server is
 ready.
@@ -35,7 +35,7 @@ def main() -> None:
         elif limit:
             limits[limit] = json.loads(value)
         else:
-            getattr(server, f"set_{group}")(int(value))
+            getattr(server, f"set_{group}")(json.loads(value))
     server.set_limits(**limits)
     for prefix, options in statics.items():
         headers = [(name, value) for name, value in options.pop("headers", [])]

@@ -1,4 +1,5 @@
-"""Request bodies: by length and in chunks, read in every way, spooled, cut short, not read."""
+"""Request bodies: by length and in chunks, spooled, cut short, not read. How they are read is in
+test_input.py."""
 
 from __future__ import annotations
 
@@ -9,18 +10,11 @@ from collections.abc import Callable
 
 import pytest
 from harness import Server, wait_until
-from rawclient import Client, Response, request
+from rawclient import CHUNKED, Client, Response, chunked, request
 
 Serve = Callable[..., Server]
 MEBIBYTE = 1024 * 1024
 LINES = b"one\ntwo\r\n\n\nlast, without an end"
-CHUNKED = [("Transfer-Encoding", "chunked")]
-
-
-def chunked(body: bytes, size: int) -> bytes:
-    """body in chunks of size bytes."""
-    pieces = [body[i : i + size] for i in range(0, len(body), size)]
-    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
 
 
 def post(client: Client, target: str, body: bytes, chunk: int = 0) -> Response:
@@ -37,62 +31,7 @@ def noise(size: int) -> bytes:
     return hashlib.shake_128(b"meinheld").digest(size)
 
 
-# ---- reading
-
-
-@pytest.mark.parametrize("chunk", [0, 1, 7])
-@pytest.mark.parametrize(
-    ("target", "answer"),
-    [
-        ("/read", LINES),
-        ("/read-minus-one", LINES),
-        ("/read-zero", LINES),
-        ("/read-small", LINES),
-        ("/readline", ["one\n", "two\r\n", "\n", "\n", "last, without an end"]),
-        (
-            "/readline-sized",
-            [
-                "one",
-                "\n",
-                "two",
-                "\r\n",
-                "\n",
-                "\n",
-                "las",
-                "t, ",
-                "wit",
-                "hou",
-                "t a",
-                "n e",
-                "nd",
-            ],
-        ),
-        ("/readlines", ["one\n", "two\r\n", "\n", "\n", "last, without an end"]),
-        ("/iterate", ["one\n", "two\r\n", "\n", "\n", "last, without an end"]),
-    ],
-)
-def test_a_body_is_read_as_from_a_file(
-    serve: Serve, target: str, answer: object, chunk: int
-) -> None:
-    with serve("apps.bodies:app").connect() as client:
-        for _ in range(2):
-            body = post(client, target, LINES, chunk).body
-            assert (body if isinstance(answer, bytes) else json.loads(body)) == answer
-
-
-def test_a_hint_to_readlines_may_be_given(serve: Serve) -> None:
-    with serve("apps.bodies:app").connect() as client:
-        lines = json.loads(post(client, "/readlines-hint", LINES).body)
-    assert lines and "".join(lines).encode() == LINES[: len("".join(lines))]
-
-
-@pytest.mark.parametrize("target", ["/read", "/read-small", "/digest"])
-def test_no_body_reads_as_empty_and_never_waits(serve: Serve, target: str) -> None:
-    empty = b"0 " + hashlib.sha256().hexdigest().encode()
-    with serve("apps.bodies:app").connect() as client:
-        for data in (request(target), request(target, method="POST", body=b"")):
-            client.send(data)
-            assert client.read_response().body == (empty if target == "/digest" else b"")
+# ---- one request and the next
 
 
 def test_a_body_is_not_read_into_the_next_request(serve: Serve) -> None:
@@ -167,6 +106,30 @@ def test_a_client_that_leaves_in_mid_spool_leaves_no_file_behind(serve: Serve) -
             with server.connect() as leaver:
                 leaver.send(request("/read", method="POST", body=b"x" * 50_000)[:-1])
         wait_until(lambda: server.open_fds() == before, "closed what the leavers had opened")
+
+
+@pytest.mark.parametrize("chunk", [0, 1000])
+def test_bodies_beyond_what_memory_may_hold_together_go_to_files(
+    serve: Serve, unix_path: str, chunk: int
+) -> None:
+    server = serve("apps.little_memory:app", address=unix_path)
+    whole = noise(90_000)
+    data = chunked(whole, chunk) if chunk else whole
+    framing = CHUNKED if chunk else [("Content-Length", "90000")]
+    head = request("/read", method="POST", fields=framing)
+    with server.connect() as one, server.connect() as two, server.connect() as third:
+        for _ in range(3):  # what the first round has held counts no more in the next
+            third.get("/read")
+            before = len(server.open_fds())
+            for client, files in ((one, 0), (two, 1), (third, 2)):
+                client.send_separately(head)
+                for at in range(0, 80_000, 10_000):
+                    client.send_separately(data[at : at + 10_000])
+                assert len(server.open_fds()) == before + files
+            for client in (one, two, third):
+                client.send(data[80_000:])
+                assert client.read_response().body == whole
+            assert len(server.open_fds()) == before
 
 
 def test_many_bodies_at_once_do_not_mix(serve: Serve) -> None:

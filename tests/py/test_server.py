@@ -21,6 +21,7 @@ SETTINGS = {
     "client_body_buffer_size": (1024 * 1024, 2**33),
     "backlog": (1024, 10),
     "picoev_max_fd": (1024, 5000),
+    "stream_request_body": (False, True),
 }
 
 # Ends itself after one request; what it prints first is what the test asked for.

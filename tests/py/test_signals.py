@@ -113,14 +113,21 @@ def test_sigterm_answers_what_runs_and_returns(spawn: Spawn) -> None:
     assert process.out.split()[1:] == ["drained"]
 
 
-def test_a_second_sigterm_does_not_wait_for_what_runs(spawn: Spawn) -> None:
+# The body is waited for by the app, or in its place.
+@pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_a_second_sigterm_does_not_wait_for_what_runs(spawn: Spawn, framing: str) -> None:
     # The handler from before is there for signals that come when the run has ended.
-    program = LISTEN + "signal.signal(signal.SIGTERM, lambda *_: None)\nserver.run(app)\n"
-    process, port = started(spawn, program + "print('ended', flush=True)\nos._exit(0)\n")
+    program = LISTEN + (
+        "def reads(environ, start_response):\n"
+        "    environ['wsgi.input'].read()\n"
+        "    return app(environ, start_response)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\nserver.run(reads)\n"
+        "print('ended', flush=True)\nos._exit(0)\n"
+    )
+    process, port = started(spawn, program)
     with Client(("127.0.0.1", port)) as client:
-        client.send(
-            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
-        )
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"
+        client.send(head.encode())
         assert client.read_head().status == 100  # the request is open, and stays so
         wait_until(lambda: ended_by(process, signal.SIGTERM), "ended")
         assert process.wait() == 0

@@ -75,7 +75,9 @@ def plant_files(root: Path) -> Path:
     return root
 
 
-def start_server(settings: dict[str, int], sockets: str, log: Path, stack: ExitStack) -> Server:
+def start_server(
+    settings: dict[str, int], stream: bool, sockets: str, log: Path, stack: ExitStack
+) -> Server:
     limits = {
         name: number / 1000 if TIME.fullmatch(name) else number for name, number in settings.items()
     }
@@ -90,6 +92,7 @@ def start_server(settings: dict[str, int], sockets: str, log: Path, stack: ExitS
             more=(tcp,),
             limits=limits,
             statics={"/static": {"directory": str(files)}},
+            stream_request_body=stream,
         )
     )
 
@@ -97,15 +100,15 @@ def start_server(settings: dict[str, int], sockets: str, log: Path, stack: ExitS
 @pytest.fixture(scope="module")
 def server_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """One server for each set of settings: to start one takes longer than most cases."""
-    servers: dict[frozenset[tuple[str, int]], Server] = {}
+    servers: dict[object, Server] = {}
     with ExitStack() as stack:
 
-        def find_or_start(settings: dict[str, int]) -> Server:
-            key = frozenset(settings.items())
+        def find_or_start(settings: dict[str, int], stream: bool) -> Server:
+            key = (frozenset(settings.items()), stream)
             if key not in servers:
                 sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="mh-"))
                 log = tmp_path_factory.mktemp("wire")
-                servers[key] = start_server(settings, sockets, log, stack)
+                servers[key] = start_server(settings, stream, sockets, log, stack)
             return servers[key]
 
         yield find_or_start
@@ -124,11 +127,12 @@ def failures(subject: Subject, case: Case, server: Server) -> Iterator[str]:
             yield f"{how}, listener {listener}: {type(exc).__name__}: {exc}"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["collected", "streamed"])
 @pytest.mark.parametrize(("subject", "case"), ALL)
 def test_a_wire_case_is_answered_the_same_however_it_comes(
-    subject: Subject, case: Case, server_for: Callable[..., Server]
+    subject: Subject, case: Case, stream: bool, server_for: Callable[..., Server]
 ) -> None:
-    server = server_for(subject.settings)
+    server = server_for(subject.settings, stream)
     logged = count_tracebacks(server.log)
     failed = list(islice(failures(subject, case, server), 3))
     assert not failed, "\n".join([f"{case.name} ({case.reference})", *failed])

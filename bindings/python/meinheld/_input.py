@@ -1,18 +1,23 @@
-"""wsgi.input: request bodies, whole in memory or in a temporary file before the application is
-called."""
+"""wsgi.input, as the application reads it: of a request without a body, and of one whose body is
+still coming. A body that is complete is a BytesIO or a temporary file (_uploads.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
-from io import BytesIO
-from tempfile import TemporaryFile
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import TYPE_CHECKING, Final
 
-from meinheld._environ import Environ
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
-# Bodies of one loop in memory, all together; above it any more goes to a file.
-MAX_IN_MEMORY = 64 * 1024 * 1024
+# Bytes of a body that are read ahead of the application, at the most, and asked for at a time.
+AHEAD: Final = 65536
+
+# Where the bytes of a coming body are from: it waits until there are any, puts as many as there are
+# into the view and returns their number, 0 at the body's end. Raises OSError if the rest will not
+# come, and then each time. It may wait as suits who runs the application: by parking a greenlet, or
+# by blocking a thread.
+Fill = Callable[[memoryview], int]
 
 
 class NoInput:
@@ -21,20 +26,23 @@ class NoInput:
 
     __slots__ = ()
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Nothing."""
         return b""
 
-    def readline(self, size: int = -1, /) -> bytes:
+    def readline(self, size: int | None = -1, /) -> bytes:
         """Nothing."""
         return b""
 
-    def readlines(self, hint: int = -1, /) -> list[bytes]:
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
         """Nothing."""
         return []
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(())
+        return self
+
+    def __next__(self) -> bytes:
+        raise StopIteration
 
     def close(self) -> None:
         """No effect: others use it."""
@@ -43,73 +51,34 @@ class NoInput:
 NO_INPUT = NoInput()
 
 
-class Memory:
-    """How many bytes of bodies a loop holds in memory."""
+class Coming(RawIOBase):
+    """A body that is still coming, for a BufferedReader to read from. That has the rest of what a
+    file has, keeps what was read ahead, and refuses a second reader while one waits."""
 
-    __slots__ = ("used",)
+    def __init__(self, fill: Fill) -> None:
+        self._fill = fill
 
-    def __init__(self) -> None:
-        self.used = 0
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Waits until there are bytes, and puts them there; 0 at the body's end. Raises OSError if
+        they will not come."""
+        with memoryview(buffer) as view:
+            return self._fill(view)
+
+    def readall(self) -> bytes:
+        """All that is left. Raises OSError if it will not come."""
+        whole = BytesIO()
+        with memoryview(bytearray(AHEAD)) as view:
+            while n := self._fill(view):
+                whole.write(view[:n])
+        return whole.getvalue()
 
 
-class Upload:
-    """A body on its way in. Memory grows with what arrives, never with what was announced."""
-
-    __slots__ = ("_held", "_limit", "_memory", "chunked", "environ", "file", "name", "size")
-
-    def __init__(
-        self, name: int, environ: Environ, chunked: bool, limit: int, memory: Memory
-    ) -> None:
-        """limit: bytes above which it goes to a file; memory: what it counts against."""
-        self.name = name
-        self.environ = environ
-        self.chunked = chunked
-        self.size = 0
-        self.file: BinaryIO = BytesIO()
-        self._limit = limit
-        self._memory = memory
-        self._held = 0  # bytes counted in memory
-
-    def write(self, data: memoryview) -> None:
-        """Appends. Raises OSError when the disk is full."""
-        n = len(data)
-        if self._held == self.size:  # still in memory
-            if self.size + n > self._limit or self._memory.used + n > MAX_IN_MEMORY:
-                self._spool()
-            else:
-                self._held += n
-                self._memory.used += n
-        self.file.write(data)
-        self.size += n
-
-    def _spool(self) -> None:
-        file = TemporaryFile()  # noqa: SIM115 - closed with the request, or by its end
-        try:
-            file.write(self.file.getbuffer())  # type: ignore[attr-defined]
-        except BaseException:
-            with suppress(OSError):
-                file.close()
-            raise
-        self.file = file
-        self._release()
-
-    def _release(self) -> None:
-        self._memory.used -= self._held
-        self._held = -1  # never again equal to a size
-
-    def complete(self) -> None:
-        """The body has ended: makes it environ's wsgi.input, to be read from its start. A chunked
-        body's CONTENT_LENGTH is what was counted."""
-        self.file.seek(0)
-        self.environ["wsgi.input"] = self.file
-        if self.chunked:
-            self.environ["CONTENT_LENGTH"] = str(self.size)
-
-    def close(self) -> None:
-        """The request is over, or will never be: gives memory and file back."""
-        if self._held > 0:
-            self._release()
-        # It writes what it still holds, and the disk may be full; or the application holds its
-        # buffer (BytesIO.getbuffer), or has detached it.
-        with suppress(OSError, BufferError, ValueError):
-            self.file.close()
+def coming_input(fill: Fill) -> BufferedReader:
+    """The wsgi.input of a body that is still coming: read(n) waits for n bytes or the end, as a
+    file's does, and nothing is read that was not asked for but what has come by then. Closing its
+    raw ends it: whoever reads on gets a ValueError."""
+    return BufferedReader(Coming(fill), AHEAD)

@@ -34,6 +34,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -56,6 +57,9 @@ MAX_SPARES: Final = 64
 
 # Bytes of the buffer through which request bodies are read.
 READ_SIZE: Final = 65536
+
+# Whether a buffer of Python's stays where it is, so that C can write to it: PyPy moves most.
+_HAS_ADDRESSES: Final = sys.implementation.name == "cpython"
 
 Event = tuple[int, int, int, int]
 
@@ -310,13 +314,30 @@ class Loop:
             parking.resume()
             parking.park()
 
-    def read(self, name: int) -> tuple[memoryview, int]:
-        """Bytes of a request's body, in a buffer that is valid until the next call, and an
-        MHPY_READ_* or MH_E* that says what follows them."""
-        result = lib.mhpy_read(self.hub, name, self._buffer_c, READ_SIZE)
+    def check_greenlet(self) -> None:
+        """Raises RuntimeError unless called in the greenlet that is the loop: only there can a
+        request wait, and the C half be called."""
+        if self._current is not getcurrent():
+            raise RuntimeError("a request can only wait in its own greenlet, and not after its end")
+
+    def read(self, name: int, most: int, whole: bool) -> tuple[memoryview, int]:
+        """At most so many bytes of a request's body, in a buffer that is valid until the next call,
+        and an MHPY_READ_* or MH_E* that says what follows them. whole: as many as there are, else
+        only until there are any, so that nobody seems to wait for more."""
+        result = lib.mhpy_read(self.hub, name, self._buffer_c, min(most, READ_SIZE), whole)
         if result < 0:
             return memoryview(b""), result
         return memoryview(self._buffer)[: result >> 2], result & 3
+
+    def read_into(self, name: int, view: memoryview, whole: bool) -> tuple[int, int]:
+        """The same, straight to where they are wanted: their number, and what follows."""
+        if not _HAS_ADDRESSES:
+            data, state = self.read(name, len(view), whole)
+            view[: len(data)] = data
+            return len(data), state
+        with ffi.from_buffer("char[]", view) as buffer:
+            result = lib.mhpy_read(self.hub, name, buffer, len(view), whole)
+        return (0, result) if result < 0 else (result >> 2, result & 3)
 
     # ---- the loop greenlets
 

@@ -21,7 +21,7 @@ enum {
 
 enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
 
-enum { MH_FINISH_DONE = 0, MH_FINISH_FILE = 5 };
+enum { MH_FINISH_DONE = 0, MH_FINISH_TIMEOUT = 2, MH_FINISH_FILE = 5 };
 
 enum {
     MH_LOG_ACCEPT_FAILS = 1,
@@ -158,7 +158,7 @@ int mhpy_trim(mhpy *hub);
 
 int mhpy_keep(mhpy *hub, int64_t name);
 int mhpy_wait(mhpy *hub, int64_t name);
-int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole);
 int mhpy_check(const char *head, size_t head_n, size_t pieces);
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
 void mhpy_unmake(mhpy_made *made);

@@ -1,9 +1,10 @@
 """The gateway of PEP 3333: calls the application for each request, and sends what it answers.
 
 A Gateway serves one run. For a request without a body the application is called from its
-MHPY_REQUEST; one with a body goes to the Uploads until the body is complete. What it answers is
-sent by the Sender, but for the plainest answer of all. Who keeps something for a request asks for
-MHPY_FINISH, which clears what is left; one for which nothing is kept ends without a word."""
+MHPY_REQUEST; one with a body goes to the Uploads first, mostly until the body is complete. What it
+answers is sent by the Sender, but for the plainest answer of all. Who keeps something for a request
+asks for MHPY_FINISH, which clears what is left; one for which nothing is kept ends without a
+word."""
 
 from __future__ import annotations
 
@@ -46,15 +47,17 @@ class Gateway:
         buffer: int,
         ends: Ends | None = None,
         variables: dict[str, str] | None = None,
+        stream: bool = False,
     ) -> None:
         """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
         to a file; ends: who is to be told of the requests' ends; variables: what each environ has
-        besides (check_variables)."""
+        besides (check_variables); stream: whether the application is called without waiting for
+        bodies."""
         self._app = ends.wrap(app) if ends else app
         self._log = log
         self._ends = ends
         self._sender = Sender(log)
-        self._uploads = Uploads(self._sender, log, buffer, self._serve_uploaded)
+        self._uploads = Uploads(self._sender, log, buffer, stream, self._serve_uploaded)
         self._plans = Plans(
             places,
             {
@@ -120,7 +123,7 @@ class Gateway:
         if flags and flags & lib.MHPY_HAS_BODY:
             if self._ends:
                 self._ends.begin(name, environ)
-            self._uploads.begin(name, environ, flags & lib.MHPY_CHUNKED != 0)
+            self._uploads.begin(name, environ, flags)
         else:
             self._serve(name & _SLOT, name >> 32, environ, known)
 
@@ -158,7 +161,7 @@ class Gateway:
 
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request has ended, its client gone if it was not done."""
-        self._uploads.finish(name)
+        self._uploads.finish(name, why)
         self._sender.finish(name, why)
 
     def end(self) -> None:
@@ -186,7 +189,7 @@ class Gateway:
     # ---- the application
 
     def _serve_uploaded(self, name: int, environ: Environ) -> None:
-        """Serves a request whose body is complete."""
+        """Serves a request with a body, once that is complete or to be read while it comes."""
         self._serve(name & _SLOT, name >> 32, environ, self._anything)
 
     def _serve(self, slot: int, gen: int, environ: Environ, known: Known) -> None:
@@ -230,12 +233,17 @@ class Gateway:
         return isinstance(exc, LEAVING) and (self._loop.over or not isinstance(exc, GreenletExit))
 
     def _fail(self, response: Response, exc_info: ExcInfo) -> None:
-        """The application failed: 500 if nothing has gone yet, else nothing more can be said."""
-        self._sender.report_failure(response, exc_info)
+        """The application failed: 500 if nothing has gone yet, else nothing more can be said. If
+        only because of its request's body, that is the client's failure, and not logged."""
+        error = self._uploads.error(response.name, exc_info[1])
+        if not error:
+            self._sender.report_failure(response, exc_info)
         if response.ended:
             return
         if response.stage:
             self._sender.abort(response.name)
+        elif error:
+            self._uploads.refuse(response.name, error)
         else:
             self._sender.refuse(response.name, FAILED)
 

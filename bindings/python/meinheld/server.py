@@ -39,6 +39,7 @@ class _Settings:
     def __init__(self) -> None:
         self.limits = Limits()
         self.client_body_buffer_size = 1024 * 1024
+        self.stream_request_body = False
         self.backlog = 1024
         self.picoev_max_fd = 1024
         self.statics: dict[bytes, StaticFiles] = {}
@@ -164,6 +165,7 @@ def _make_loop(app: Application, listeners: list[Listener], log: OpenLog | None)
         _settings.client_body_buffer_size,
         Ends(_settings.log, logger, lines) if logger or lines else None,
         _settings.environ,
+        _settings.stream_request_body,
     )
     loop = Loop(
         gateway,
@@ -324,6 +326,25 @@ def set_client_body_buffer_size(size: int) -> None:
 def get_client_body_buffer_size() -> int:
     """See set_client_body_buffer_size."""
     return _settings.client_body_buffer_size
+
+
+def set_stream_request_body(stream: bool) -> None:
+    """Whether the application is called as soon as a request's head is there, and its wsgi.input
+    waits for the body; else once the body is complete, so that a slow upload never occupies it.
+    False.
+
+    A body that is read while it comes holds up its client when the application does not read on,
+    whatever its size, and reading it raises OSError if the rest will not come: ConnectionResetError
+    if the client has left, TimeoutError if it is too slow. A chunked one has no CONTENT_LENGTH,
+    only wsgi.input_terminated."""
+    if not isinstance(stream, bool):
+        raise TypeError(f"stream_request_body must be a bool, not {stream!r}")
+    _settings.stream_request_body = stream
+
+
+def get_stream_request_body() -> bool:
+    """See set_stream_request_body."""
+    return _settings.stream_request_body
 
 
 def set_backlog(connections: int) -> None:

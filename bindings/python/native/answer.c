@@ -324,23 +324,27 @@ int mhpy_wait(mhpy *hub, int64_t name) {
     return slot->hung_up ? MH_ECLOSED : MH_OK;
 }
 
-int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap) {
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
     size_t n = 0;
-    while (n < cap) {
+    int state = MHPY_READ_FULL;
+    while (n < cap && state == MHPY_READ_FULL) {
         int rc = mh_req_read(req, buf + n, cap - n);
-        if (rc > 0) {
-            n += (size_t)rc;
-            continue;
-        }
+        if (rc > 0) n += (size_t)rc;
         if (rc == MH_EAGAIN) {
             slot->want |= MHPY__WANT_BODY;
-            return (int64_t)n << 2 | MHPY_READ_WAIT;
+            state = MHPY_READ_WAIT;
+        } else if (rc == MH_EOS || (rc > 0 && mh_req_complete(req))) {
+            slot->want &= (uint8_t)~MHPY__WANT_BODY;
+            state = MHPY_READ_END;
+        } else if (rc < 0) {
+            slot->want &= (uint8_t)~MHPY__WANT_BODY;
+            return rc;
+        } else if (!whole) {
+            break;
         }
-        slot->want &= (uint8_t)~MHPY__WANT_BODY;
-        return rc == MH_EOS ? ((int64_t)n << 2 | MHPY_READ_END) : rc;
     }
-    return (int64_t)n << 2 | MHPY_READ_FULL;
+    return (int64_t)n << 2 | state;
 }

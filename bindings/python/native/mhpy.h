@@ -177,10 +177,12 @@ int mhpy_keep(mhpy *hub, int64_t name);
  * sends no more, for a close and a half-close look alike and there is nobody to wait for after the
  * first (row 34 of docs/http.md). It has not finished then. */
 int mhpy_wait(mhpy *hub, int64_t name);
-/* Reads body bytes until buf is full, the body ends or more must arrive. Returns count << 2 |
- * MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves first,
- * MHPY_FINISH. Errors: MH_EBODY, MH_ETOOBIG, MH_ECLOSED; what was read before them is void. */
-int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap);
+/* Reads body bytes until buf is full, the body ends or more must arrive; unless whole only until
+ * there are any, so that the library does not take the caller for one who waits for more. Returns
+ * count << 2 | MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves
+ * first, MHPY_FINISH. Errors: MH_EBODY, MH_ETOOBIG, MH_ECLOSED, MH_ENOMEM, MH_ESTATE (the response
+ * has ended); what was read before them is void. */
+int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole);
 /* Whether a response's head may be sent: MH_OK, MH_EINVAL or MH_ENOMEM. It is
  * "status\nname\nvalue\n...", pieces strings with a newline between each two; another number of
  * newlines, that is, one inside a status or a value, is refused. Hop-by-hop are here, as PEP 3333

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from meinheld import _input
+from meinheld import _uploads
 
 from apps import Environ, StartResponse, answer
 
@@ -14,7 +14,7 @@ def file_without_room() -> BinaryIO:
     return open("/dev/full", "w+b")
 
 
-_input.TemporaryFile = file_without_room  # type: ignore[assignment, attr-defined]
+_uploads.TemporaryFile = file_without_room  # type: ignore[assignment, attr-defined]
 
 
 def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
