@@ -136,3 +136,10 @@ def test_one_iterator_for_two_requests_gives_each_a_part(serve: Serve) -> None:
 def test_a_write_within_the_iteration_is_sent_in_its_turn(serve: Serve) -> None:
     with serve(MISUSE).connect() as client:
         assert client.get("/write-in-iteration").chunks == [b"a", b"b", b"c"]
+
+
+def test_a_method_that_the_app_has_changed_is_the_app_s_affair(serve: Serve) -> None:
+    with serve(MISUSE).connect() as client:
+        assert client.get("/renamed?HEAD").body == b"ab"
+        assert client.get("/renamed?GET", method="HEAD").framing == "none"
+        assert client.get("/well").body == b"well"

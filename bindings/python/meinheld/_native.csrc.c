@@ -10,9 +10,9 @@
  *   (slot and generation), and a name that has outlived its thing gets MH_ECLOSED or MH_ENOENT.
  * - A batch (integers and text) is the hub's, and void at the next call; Python copies both at
  *   once.
- * - Python's bytes are borrowed for the length of a call, but for mhpy_answer(borrow = 1): there
- *   the library keeps the pointer, and Python the object, until MHPY_FINISH. The library lets go
- *   of its queue before it says on_finish.
+ * - Python's bytes are borrowed for the length of a call, but for mhpy_answer(MHPY_BORROW) and
+ *   mhpy_lend: there the library keeps the pointer, and Python the object, until MHPY_FINISH, or
+ *   MHPY_RETURNED. The library lets go of its queue before it says on_finish.
  * - Callbacks come inside mhpy_step and inside the flush that ends an answer. They only append
  *   events, so no Python code ever runs above a C frame of the loop, and greenlets may switch
  *   wherever Python code can.

@@ -29,6 +29,8 @@ HEAD: Final = 1
 BODYLESS: Final = 2  # the head has gone, and no body will: HEAD, 204, 304
 ALL: Final = 3
 
+_check: Final = lib.mhpy_check
+
 # The head after a start_response that failed: another call needs exc_info all the same.
 _REFUSED: Final = cast(Head, ())
 
@@ -181,11 +183,15 @@ class Response:
                     raise TypeError("a header must be a tuple")
                 parts.append(name)
                 parts.append(value)
-            head = ("\n".join(parts).encode("latin-1"), len(parts))
-            _check(head)
+            text = "\n".join(parts).encode("latin-1")
+            code = _check(text, len(text), len(parts))
+            if code == lib.MH_ENOMEM:
+                raise MemoryError("no memory for the response")
+            if code:
+                raise ValueError("status and headers that may not be sent together")
         except (TypeError, ValueError) as exc:
             raise _complaint(status, headers) or exc from None
-        self.head = head
+        self.head = head = (text, len(parts))
         self.known.learn(status, headers, head)
 
     def write(self, data: bytes) -> None:
@@ -254,16 +260,6 @@ def _trapped(exc_info: object) -> BaseException:
     )
 
 
-def _check(head: Head) -> None:
-    """Raises ValueError if head may not be sent."""
-    text, pieces = head
-    code = lib.mhpy_check(text, len(text), pieces)
-    if code == lib.MH_ENOMEM:
-        raise MemoryError("no memory for the response")
-    if code < 0:
-        raise ValueError("status and headers that may not be sent together")
-
-
 def _complaint(status: object, headers: object) -> Exception | None:
     """The error that says what is wrong with start_response's arguments."""
     if not isinstance(status, str):
@@ -286,7 +282,7 @@ def _complaint(status: object, headers: object) -> Exception | None:
 def _may_be_sent(*texts: str) -> bool:
     """Whether a status and headers may be sent."""
     try:
-        _check(("\n".join(texts).encode("latin-1"), len(texts)))
-    except ValueError:
+        text = "\n".join(texts).encode("latin-1")
+    except UnicodeEncodeError:
         return False
-    return True
+    return _check(text, len(text), len(texts)) != lib.MH_EINVAL

@@ -43,10 +43,10 @@ class _Settings:
         self.backlog = 1024
         self.picoev_max_fd = 1024
         self.statics: dict[bytes, StaticFiles] = {}
+        self.environ: dict[str, str] = {}
         self.log: ErrorLog = _log
         self.access_log: AccessLog | None = None
         self.access_logger: Callable[[Any], object] | None = None
-        self.environ: dict[str, str] = {}
 
 
 _listeners: list[Listener] = []

@@ -297,6 +297,14 @@ def share_list(environ: Environ, start_response: StartResponse) -> Iterable[byte
     return shared_list
 
 
+def renamed(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Takes the request for one of another method, as middleware does."""
+    environ["REQUEST_METHOD"] = environ["QUERY_STRING"]
+    start_response("200 OK", TEXT)
+    yield b"a"
+    yield b"b"
+
+
 def write_in_iteration(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     write = start_response("200 OK", TEXT)
     yield b"a"
@@ -320,6 +328,7 @@ APPS: dict[str, App] = {
     "/others-start": others_start,
     "/share": share,
     "/share-list": share_list,
+    "/renamed": renamed,
     "/write-in-iteration": write_in_iteration,
     "/well": well,
 }
