@@ -8,14 +8,17 @@
  * second time. Closed each time: accept4, recv, send, close, and an epoll_ctl only for a connection
  * whose request is not there at once.
  *
- * usage: limit PORT [once | many | close]
- *   once   one request per read: looks whether what was read ends in an empty line (the default)
- *   many   pipelined: counts the empty lines, and answers all of them in one send
- *   close  as once, then closes */
+ * usage: limit PORT [once | many | close | stream | post]
+ *   once    one request per read: looks whether what was read ends in an empty line (the default)
+ *   many    pipelined: counts the empty lines, and answers all of them in one send
+ *   close   as once, then closes
+ *   stream  as once, and answers 100 chunks of 1 KiB, each by a send of its own
+ *   post    a head that comes in one read, and 1 MiB of body; answers when that has come */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,13 +47,19 @@ enum {
     MOST_ANSWERS = 64,
     MOST_EVENTS = 256,
     ACCEPT_BATCH = 64,
-    INPUT_LEN = 16384
+    INPUT_LEN = 65536,
+    CHUNKS = 100,
+    CHUNK_LEN = 1024,
+    POSTED = 1 << 20,
+    MOST_FDS = 4096
 };
 
-enum mode { ONCE, MANY, CLOSE };
+enum mode { ONCE, MANY, CLOSE, STREAM, POST, MODES };
+static const char *const names[MODES] = {"once", "many", "close", "stream", "post"};
 
 static char input[INPUT_LEN];
 static char answers[MOST_ANSWERS * KEEP_LEN];
+static size_t awaited[MOST_FDS]; /* bytes of body, by descriptor */
 
 static void die(const char *what) {
     perror(what);
@@ -72,16 +81,68 @@ static size_t requests_in(size_t n, enum mode mode) {
     return count;
 }
 
-/* Reads once and answers what is there. Returns whether it closed fd. MSG_MORE before a close lets
+/* The same where heads have bodies: 1 when a body has come whole, else 0. */
+static size_t posts_in(int fd, size_t n) {
+    if (awaited[fd] == 0) {
+        const char *end = memmem(input, n, "\r\n\r\n", 4);
+        if (!end) die("no head in the first read");
+        n -= (size_t)(end + 4 - input);
+        awaited[fd] = POSTED;
+    }
+    awaited[fd] -= n < awaited[fd] ? n : awaited[fd];
+    return awaited[fd] == 0;
+}
+
+/* Sends n bytes, waiting for a client that does not keep up. Returns whether it could. */
+static bool send_whole(int fd, const char *p, size_t n) {
+    while (n) {
+        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+        struct pollfd writable = {.fd = fd, .events = POLLOUT};
+        if (sent < 0 && (errno != EAGAIN || poll(&writable, 1, -1) < 0)) return false;
+        if (sent < 0) continue;
+        p += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+/* Answers in chunks. Returns whether it could. */
+static bool send_stream(int fd) {
+    static const char head[] = "HTTP/1.1 200 OK\r\n"
+                               "Content-Type: text/plain\r\n"
+                               "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+                               "Server: meinheld/" VERSION "\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    char text[sizeof head + CHUNK_LEN + 32];
+    for (int i = 0; i < CHUNKS; i++) {
+        char *p = text;
+        if (i == 0) p = mempcpy(p, head, sizeof head - 1);
+        p += sprintf(p, "%x\r\n", CHUNK_LEN);
+        memset(p, 'A' + i % 26, CHUNK_LEN);
+        p = mempcpy(p + CHUNK_LEN, "\r\n", 2);
+        if (i == CHUNKS - 1) p = mempcpy(p, "0\r\n\r\n", 5);
+        if (!send_whole(fd, text, (size_t)(p - text))) return false;
+    }
+    return true;
+}
+
+/* Reads and answers what is there. Returns whether it closed fd. MSG_MORE before a close lets
  * the FIN travel with the answer, in one segment instead of two. */
 static bool serve(int fd, enum mode mode) {
-    ssize_t n = recv(fd, input, sizeof input, 0);
-    if (n < 0 && errno == EAGAIN) return false;
-
-    size_t count = n > 0 ? requests_in((size_t)n, mode) : 0;
+    ssize_t n;
+    size_t count;
+    do {
+        n = recv(fd, input, sizeof input, 0);
+        if (n < 0 && errno == EAGAIN) return false;
+        count = 0;
+        if (n > 0) count = mode == POST ? posts_in(fd, (size_t)n) : requests_in((size_t)n, mode);
+        /* What fills input may have left something, of which epoll won't tell again. */
+    } while (n == sizeof input && count == 0);
     if (n > 0 && count == 0) return false;
 
-    if (mode == CLOSE) {
+    if (mode == STREAM) {
+        if (n > 0 && send_stream(fd)) return false;
+    } else if (mode == CLOSE) {
         if (n > 0) send(fd, last, LAST_LEN, MSG_NOSIGNAL | MSG_MORE);
     } else {
         size_t len = count * KEEP_LEN;
@@ -97,6 +158,8 @@ static void accept_batch(int ep, int listener, enum mode mode) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED) die("accept4");
         if (fd < 0) return;
+        if (fd >= MOST_FDS) die("too many connections");
+        awaited[fd] = 0;
         if (serve(fd, mode)) continue;
         struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = fd};
         if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) < 0) die("epoll_ctl");
@@ -115,10 +178,11 @@ static int listen_on(const char *port) {
 }
 
 int main(int argc, char **argv) {
-    const char *name = argc == 3 ? argv[2] : "once";
-    enum mode mode = strcmp(name, "close") == 0 ? CLOSE : strcmp(name, "many") == 0 ? MANY : ONCE;
-    if (argc < 2 || argc > 3 || (mode == ONCE && strcmp(name, "once") != 0)) {
-        fprintf(stderr, "usage: limit PORT [once | many | close]\n");
+    size_t mode = ONCE;
+    while (argc == 3 && mode < MODES && strcmp(argv[2], names[mode]) != 0)
+        mode++;
+    if (argc < 2 || argc > 3 || mode == MODES) {
+        fprintf(stderr, "usage: limit PORT [once | many | close | stream | post]\n");
         return 2;
     }
     for (size_t i = 0; i < MOST_ANSWERS; i++)
@@ -134,9 +198,9 @@ int main(int argc, char **argv) {
         if (n < 0 && errno != EINTR) die("epoll_wait");
         for (int i = 0; i < n; i++) {
             if (events[i].data.fd == listener)
-                accept_batch(ep, listener, mode);
+                accept_batch(ep, listener, (enum mode)mode);
             else
-                serve(events[i].data.fd, mode);
+                serve(events[i].data.fd, (enum mode)mode);
         }
     }
 }

@@ -1,1 +1,2 @@
-"""What run.py is made of: cases (the tables), prepare, process, measure, report."""
+"""What run.py is made of: servers and cases (the tables); prepare, process and client; the ways to
+measure, hello, idle, transfer, memory and beside, of which measure has the list; report."""

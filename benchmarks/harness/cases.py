@@ -1,17 +1,24 @@
-"""The tables: which servers there are, and what is done to them.
+"""The cases: what is done to which servers, what is shown of it, and what ours are to reach.
 
-A new workload is an entry in WORKLOADS. A new server is one in SERVERS and, if it runs Python, a
-function in hello_wsgi.py.
+A new case is an entry in CASES and, if it measures in a way of its own, a function in the table of
+measure.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-BODY = b"Hello world!"  # what every server answers
+BODY = b"Hello world!"  # what a hello world answers
 CONNECTIONS = 100
 IDLE_CONNECTIONS = 2000
 CLOSED_REQUESTS = 10_000
+FILE_SIZE = 64 * 1024**2
+PULLERS = 4  # connections that download
+COLD_FILES = 32
+PINGS = 500  # a second
+POSTED = 1024**2
+POSTERS = 8
+USERS = 8  # connections of a moderate load
 
 # What a desktop browser sends when a page is loaded; with Host, which the client adds, 16 fields.
 BROWSER_FIELDS = (
@@ -34,63 +41,246 @@ BROWSER_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Server:
-    """How to start a server."""
+class Column:
+    """A figure of a sample, as it is shown."""
 
-    name: str
-    kind: str  # "limit", "c" or "python": decides what its figures are compared with
-    argv: tuple[str, ...]  # {build}, {here}, {python}, {port} and {limit} are filled in
-    packages: tuple[str, ...] = ()  # of PyPI
-    ours: bool = False
-    counts: tuple[str, ...] = ()  # more arguments, with which it answers how many bytes it holds
+    key: str  # in the sample
+    title: str
+    digits: int = 0
+    compared: bool = False  # its spread and its ratios are shown too; less is better
 
 
 @dataclass(frozen=True)
-class Workload:
+class Target:
+    """What one of our servers is to reach: its column, as a ratio to the best of a group."""
+
+    server: str
+    column: str
+    against: str
+    most: float
+
+
+Group = tuple[str, tuple[str, ...]]  # a title, and the servers of which the best is meant
+
+
+@dataclass(frozen=True)
+class Case:
     """What a client does to each server, and what our servers are to reach."""
 
     name: str
     title: str
-    client: str  # "wrk", "ab" or "idle": the function of measure.py
+    measure: str  # the entry of measure.py's table
+    servers: tuple[str, ...]
+    columns: tuple[Column, ...]
+    app: str = "hello"  # of apps.py
+    groups: tuple[Group, ...] = ()
+    targets: tuple[Target, ...] = ()
+    seconds: int = 1  # of one measurement, at least
+    connections: int = CONNECTIONS
     fields: tuple[tuple[str, str], ...] = ()  # sent besides Host
     depth: int = 1  # requests in one write
+    posted: int = 0  # bytes of each request's body
     limit: str = "once"  # the mode limit.c is started in
-    kinds: tuple[str, ...] = ("limit", "c", "python")
-    targets: dict[str, tuple[str, float]] = field(default_factory=dict)  # server: (against, ratio)
+    both_cores: bool = False  # the server may run on its client's core too
 
 
-def wsgi(name: str, *packages: str, ours: bool = False) -> Server:
-    argv = ("{python}", "{here}/hello_wsgi.py", name, "{port}")
-    return Server(name, "python", argv, packages, ours)
+CPU = Column("cpu", "CPU us an answer", 2, compared=True)
+RATE = Column("rate", "answers/s")
+P99 = Column("p99", "p99 ms", 2)
+SIZE = Column("size", "bytes")
+
+HELLOS = ("limit", "hello_c", "meinheld", "meinheld_4", "bjoern", "fastwsgi")
+TRANSFERS = ("meinheld", "meinheld_4", "bjoern", "gunicorn", "waitress", "granian")
+THREADED = ("meinheld_4", "gunicorn", "granian_4", "waitress")
+LIMIT: Group = ("limit", ("limit",))
+HELLO_GROUPS: tuple[Group, ...] = (LIMIT, ("best peer", ("bjoern", "fastwsgi")))
+OURS: Group = ("meinheld", ("meinheld",))
 
 
-SERVERS = (
-    Server("limit", "limit", ("{build}/benchmarks/limit", "{port}", "{limit}")),
-    Server("hello_c", "c", ("{build}/benchmarks/hello_c", "{port}"), ours=True, counts=("count",)),
-    wsgi("meinheld", ours=True),
-    wsgi("bjoern", "bjoern==3.2.2"),
-    wsgi("fastwsgi", "fastwsgi==0.0.9", "setuptools<81"),  # imports pkg_resources, since dropped
-)
+def busy(name: str, where: str, both_cores: bool) -> Case:
+    """Beside a thread that never waits, a server that lets go of the interpreter's lock may wait
+    5 ms for it; on one core less often, as whoever waits for the lock must get the core too."""
+    return Case(
+        name,
+        f"Hello world, {USERS} connections, beside a thread that runs Python all the time, {where}",
+        "busy",
+        THREADED,
+        (
+            Column("p99", "p99 ms", 2, compared=True),
+            Column("cpu", "CPU us an answer", 2, compared=True),
+            RATE,
+        ),
+        app="burn",
+        groups=(
+            ("meinheld_4", ("meinheld_4",)),
+            ("best peer", ("gunicorn", "granian_4")),
+        ),
+        targets=(
+            Target("meinheld_4", "p99", "best peer", 1.0),
+            Target("meinheld_4", "cpu", "best peer", 1.0),
+        ),
+        seconds=5,
+        connections=USERS,
+        both_cores=both_cores,
+    )
 
-WORKLOADS = (
-    Workload(
+
+CASES = (
+    Case(
         "hello",
         f"Hello world, kept alive, {CONNECTIONS} connections",
         "wrk",
-        targets={"hello_c": ("limit", 1.15), "meinheld": ("best peer", 1.0)},
+        HELLOS,
+        (CPU, RATE, P99, SIZE),
+        groups=HELLO_GROUPS,
+        targets=(
+            Target("hello_c", "cpu", "limit", 1.15),
+            Target("meinheld", "cpu", "best peer", 1.0),
+        ),
     ),
-    Workload("browser", "Hello world with 16 browser headers", "wrk", BROWSER_FIELDS),
-    Workload(
+    Case(
+        "browser",
+        "Hello world with 16 browser headers",
+        "wrk",
+        HELLOS,
+        (CPU, RATE, P99, SIZE),
+        groups=HELLO_GROUPS,
+        fields=BROWSER_FIELDS,
+    ),
+    Case(
         "closed",
         f"Hello world, closed each time (ab -c {CONNECTIONS} -n {CLOSED_REQUESTS})",
         "ab",
+        HELLOS,
+        (CPU, RATE, P99, SIZE),
+        groups=HELLO_GROUPS,
         limit="close",
     ),
-    Workload("pipelined", "Hello world, 16 pipelined", "wrk", depth=16, limit="many"),
-    Workload(
+    Case(
+        "pipelined",
+        "Hello world, 16 pipelined",
+        "wrk",
+        HELLOS,
+        (CPU, RATE, SIZE),
+        groups=HELLO_GROUPS,
+        depth=16,
+        limit="many",
+    ),
+    Case(
         "idle",
         f"Memory of a kept-alive connection that idles ({IDLE_CONNECTIONS} of them)",
         "idle",
-        kinds=("c", "python"),
+        HELLOS[1:],
+        (
+            Column("resident", "resident bytes a connection"),
+            Column("library", "the library's bytes"),
+        ),
+    ),
+    Case(
+        "file",
+        f"{FILE_SIZE >> 20} MiB by wsgi.file_wrapper, {PULLERS} connections",
+        "file",
+        (*TRANSFERS, "gunicorn_read", "meinheld_static", "nginx"),
+        (
+            Column("cpu_gib", "CPU s a GiB", 3, compared=True),
+            Column("rate_mb", "MB/s"),
+            Column("p99", "p99 of a file, ms", 1),
+        ),
+        app="files",
+        groups=(
+            OURS,
+            ("nginx", ("nginx",)),
+            ("best that reads", ("waitress", "granian", "gunicorn_read")),
+        ),
+        targets=(
+            Target("meinheld", "cpu_gib", "best that reads", 0.5),
+            Target("meinheld", "cpu_gib", "nginx", 1.1),
+            Target("meinheld_static", "cpu_gib", "nginx", 1.1),
+        ),
+        connections=PULLERS,
+    ),
+    Case(
+        "post",
+        f"{POSTED >> 20} MiB posted and read, {POSTERS} connections",
+        "post",
+        ("limit", *TRANSFERS, "fastwsgi"),
+        (CPU, RATE, P99),
+        app="upload",
+        groups=(
+            OURS,
+            LIMIT,
+            ("best peer", ("bjoern", "gunicorn", "waitress", "granian", "fastwsgi")),
+        ),
+        targets=(Target("meinheld", "cpu", "best peer", 0.6),),
+        connections=POSTERS,
+        posted=POSTED,
+        limit="post",
+    ),
+    Case(
+        "stream",
+        f"A stream of 100 pieces of 1 KiB, {CONNECTIONS} connections",
+        "stream",
+        ("limit", *TRANSFERS, "fastwsgi"),
+        (
+            CPU,
+            RATE,
+            P99,
+            Column("alone", "alone, ms", 2),
+            Column("first", "first piece, ms", 1),
+        ),
+        app="stream",
+        groups=(OURS, LIMIT, ("best that sends at once", ("gunicorn", "waitress", "granian"))),
+        targets=(Target("meinheld", "cpu", "best that sends at once", 0.9),),
+        limit="stream",
+    ),
+    Case(
+        "slow",
+        "Memory while a generator's 10 GiB go to a client that does not keep up",
+        "slow",
+        TRANSFERS,
+        (
+            Column("stopped", "MiB more, client stopped after 1 MiB", 1),
+            Column("slow", "MiB more, client at 20 MiB/s", 1),
+            Column("start", "MiB at first", 1),
+        ),
+        app="giant",
+    ),
+    Case(
+        "whole",
+        "Memory while a generator's 10 GiB go to a client that reads all",
+        "whole",
+        ("meinheld", "meinheld_4"),
+        (
+            Column("grown", "MiB more", 1),
+            Column("start", "MiB at first", 1),
+            Column("cpu_gib", "CPU s a GiB", 3),
+            Column("rate_mb", "MB/s"),
+        ),
+        app="giant",
+        connections=1,
+    ),
+    busy("busy", "server on one core", False),
+    busy("busy_2", "server on both cores", True),
+    Case(
+        "cold",
+        f"Hello world, {PINGS} a second, while {COLD_FILES} files are read from disk and sent",
+        "cold",
+        ("meinheld", "meinheld_4", "bjoern", "gunicorn", "meinheld_static", "nginx"),
+        (
+            Column("p99", "p99 ms", 2, compared=True),
+            Column("p50", "p50 ms", 2),
+            Column("max", "max ms", 1),
+            Column("cpu_gib", "CPU s a GiB", 3),
+            Column("rate_mb", "MB/s"),
+        ),
+        app="files",
+        groups=(OURS, ("nginx", ("nginx",))),
+        targets=(
+            Target("meinheld", "p99", "nginx", 1.0),
+            Target("meinheld_static", "p99", "nginx", 1.0),
+        ),
+        connections=PULLERS,
     ),
 )
+
+DEFAULT = ("hello", "file", "post", "stream")

@@ -1,22 +1,28 @@
 """What is needed before anything can be measured, all in .build/bench of the checkout: a virtual
-environment with the peers and the project, a release build of the library and of the C servers."""
+environment with the peers and the project, a release build of the library, of the C servers and of
+the clients, and the files that are downloaded."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cases import Server
+from harness.cases import COLD_FILES, FILE_SIZE, Case
+from harness.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".build" / "bench"
 BUILD = WORK / "build"
+FILES = WORK / "files"
+BASE = WORK / "base"  # the package of another checkout
 TOOLS = ("meson", "ninja")
+CLIENTS = ("pull", "ping")
 SOURCES = ("VERSION", "meson.build", "meson.options", "pyproject.toml", "libmeinheld", "bindings")
 
 
@@ -54,9 +60,11 @@ def has_header(name: str, *flags: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
-def check_machine(python: Path) -> None:
+def check_machine(python: Path, servers: Sequence[Server]) -> None:
     """Ends with the one apt line to run if something is missing that PyPI can't bring."""
     packages = {"wrk": "wrk", "ab": "apache2-utils", "cc": "gcc libc6-dev"}
+    if any(server.name == "nginx" for server in servers):
+        packages["nginx"] = "nginx-light"
     missing = [package for tool, package in packages.items() if shutil.which(tool) is None]
     include = ask_python(python, "sysconfig.get_path('include')")
     if shutil.which("cc"):
@@ -66,13 +74,13 @@ def check_machine(python: Path) -> None:
         sys.exit(f"benchmarks: something is missing; apt-get install -y {' '.join(missing)}")
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """A hash of the files at and below paths."""
+def fingerprint(checkout: Path) -> str:
+    """A hash of the files of which the package is made."""
     digest = hashlib.sha256()
-    for top in paths:
+    for top in (checkout / name for name in SOURCES):
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+                digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -93,19 +101,33 @@ def make_venv(python: Path, servers: Sequence[Server]) -> Path:
         run_logged(venv, python, "-m", "venv", WORK / venv)
     packages = sorted({*TOOLS, *(p for server in servers for p in server.packages)})
     install(f"{venv}-peers", inside, " ".join(packages), *packages)
-    if any(server.ours and server.kind == "python" for server in servers):
-        install(f"{venv}-meinheld", inside, fingerprint([ROOT / s for s in SOURCES]), ROOT)
+    if any(server.ours and not server.target for server in servers):
+        install(f"{venv}-meinheld", inside, fingerprint(ROOT), ROOT)
     return inside
 
 
+def install_base(python: Path, checkout: Path) -> None:
+    """Puts the package of another checkout where only the base servers find it."""
+    key = f"{python} {fingerprint(checkout)}"
+    install("base", python, key, "--no-deps", "--upgrade", "--target", BASE, checkout)
+
+
 def build_c(python: Path, servers: Sequence[Server]) -> None:
-    """Builds those of the servers that are written in C."""
-    targets = [server.name for server in servers if server.kind != "python"]
-    if not targets:
-        return
+    """Builds those of the servers that are written in C, and the clients."""
+    targets = [*CLIENTS, *(server.target for server in servers if server.target)]
     os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"  # meson looks for ninja
     if not (BUILD / "build.ninja").exists():
         release = ["--buildtype=release", "-Db_ndebug=if-release"]
         options = ["-Dbenchmarks=true", "-Dtests=false", "-Dexamples=false", "-Dpython=disabled"]
         run_logged("meson-setup", "meson", "setup", *release, *options, BUILD, ROOT)
     run_logged("meson-compile", "meson", "compile", "-C", BUILD, *targets)
+
+
+def make_files(cases: Sequence[Case]) -> None:
+    """The files that are downloaded, of random bytes: one, or as many as are read from disk."""
+    count = COLD_FILES if any(case.measure == "cold" for case in cases) else 1
+    FILES.mkdir(exist_ok=True)
+    for number in range(count):
+        path = FILES / str(number)
+        if not path.exists() or path.stat().st_size != FILE_SIZE:
+            path.write_bytes(random.Random(number).randbytes(FILE_SIZE))

@@ -5,80 +5,71 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from harness.cases import Server, Workload
-from harness.measure import Idle, Load
+from harness.cases import Case, Column
 
-Row = tuple[Server, "list[Load | Idle] | str"]  # the samples, or why there are none
-
-
-def loads(row: Row) -> list[Load]:
-    return [sample for sample in row[1] if isinstance(sample, Load)]
+Row = tuple[str, "list[dict[str, float]] | str"]  # a server, and its samples or why there are none
 
 
-def median_cpu(row: Row) -> float:
-    return median(sample.cpu for sample in loads(row))
+def figures(row: Row, key: str) -> list[float]:
+    return [] if isinstance(row[1], str) else [s[key] for s in row[1] if key in s]
 
 
-def ratio_bases(rows: Sequence[Row]) -> dict[str, float]:
-    """What ratios are taken against: the CPU time of "limit" and that of the "best peer"."""
-    found: dict[str, float] = {}
-    for row in rows:
-        if loads(row) and not row[0].ours:
-            name = "limit" if row[0].kind == "limit" else "best peer"
-            found[name] = min(median_cpu(row), found.get(name, float("inf")))
-    return found
+def best_of(rows: Sequence[Row], names: Sequence[str], key: str) -> float | None:
+    """The least of the medians of those of the servers that have been measured."""
+    found = [median(f) for row in rows if row[0] in names and (f := figures(row, key))]
+    return min(found, default=None)
 
 
-def load_cells(row: Row, bases: dict[str, float]) -> list[str]:
-    samples = loads(row)
-    cpus = [sample.cpu for sample in samples]
-    against = ["limit", "best peer"] if row[0].kind == "python" else ["limit"]
-    p99s = [sample.p99 for sample in samples if sample.p99 is not None]
-    ratios = {name: f"{median(cpus) / bases[name]:.2f}" for name in against if name in bases}
-    return [
-        f"{median(cpus):.2f}",
-        f"{min(cpus):.2f} to {max(cpus):.2f}",
-        ratios.get("limit", ""),
-        ratios.get("best peer", ""),
-        f"{median(sample.rate for sample in samples):,.0f}",
-        f"{median(p99s):.2f}" if p99s else "",
-        f"{samples[-1].size}",
-    ]
+def ratio(row: Row, rows: Sequence[Row], names: Sequence[str], key: str) -> float | None:
+    """To the best of the named servers."""
+    base = best_of(rows, names, key)
+    values = figures(row, key)
+    return median(values) / base if values and base else None
 
 
-def idle_cells(row: Row) -> list[str]:
-    samples = [sample for sample in row[1] if isinstance(sample, Idle)]
-    library = [sample.library for sample in samples if sample.library is not None]
-    resident = f"{median(sample.resident for sample in samples):,.0f}"
-    return [resident, f"{median(library):,.0f}" if library else ""]
+def titles_of(case: Case, column: Column) -> list[str]:
+    if not column.compared:
+        return [column.title]
+    return [column.title, "least to most", *(f"of {title}" for title, _ in case.groups)]
 
 
-def target_lines(workload: Workload, rows: Sequence[Row], bases: dict[str, float]) -> list[str]:
+def cells_of(case: Case, column: Column, row: Row, rows: Sequence[Row]) -> list[str]:
+    values = figures(row, column.key)
+    if not values:
+        return [""] * len(titles_of(case, column))
+    cells = [f"{median(values):,.{column.digits}f}"]
+    if column.compared:
+        cells.append(f"{min(values):,.{column.digits}f} to {max(values):,.{column.digits}f}")
+        ratios = [ratio(row, rows, names, column.key) for _, names in case.groups]
+        cells += ["" if r is None else f"{r:.2f}" for r in ratios]
+    return cells
+
+
+def target_lines(case: Case, rows: Sequence[Row]) -> list[str]:
     lines = []
-    for row in rows:
-        against, most = workload.targets.get(row[0].name, ("", 0.0))
-        if loads(row) and against in bases:
-            got = median_cpu(row) / bases[against]
-            verdict = "is reached" if got <= most else "is the target"
-            lines.append(f"{row[0].name}: {got:.2f} of the {against}; {most:.2f} {verdict}.")
+    titles = {column.key: column.title for column in case.columns}
+    for target in case.targets:
+        names = dict(case.groups)[target.against]
+        for row in rows:
+            got = ratio(row, rows, names, target.column) if row[0] == target.server else None
+            if got is not None:
+                verdict = "is reached" if got <= target.most else "is the target"
+                what = f"{row[0]}, {titles[target.column]}: {got:.2f} of {target.against}"
+                lines.append(f"- {what}; {target.most:.2f} {verdict}.")
     return lines
 
 
-def table(workload: Workload, rows: Sequence[Row]) -> str:
-    """The Markdown of one workload."""
-    bases = ratio_bases(rows)
-    if workload.client == "idle":
-        titles = ["server", "resident bytes a connection", "the library's bytes"]
-    else:
-        titles = ["server", "CPU us an answer", "least to most", "of limit", "of best peer"]
-        titles += ["answers/s", "p99 ms", "bytes"]
-    lines = [f"## {workload.title}", "", titles, ["---"] * len(titles)]
+def table(case: Case, rows: Sequence[Row]) -> str:
+    """The Markdown of one case."""
+    titles = ["server", *(t for column in case.columns for t in titles_of(case, column))]
+    lines = [titles, ["---"] * len(titles)]
     for row in rows:
         if isinstance(row[1], str):
             cells = [row[1].replace("|", "\\|").replace("\n", " ")]
         else:
-            cells = idle_cells(row) if workload.client == "idle" else load_cells(row, bases)
-        lines.append([row[0].name, *cells] + [""] * (len(titles) - 1 - len(cells)))
-    text = [line if isinstance(line, str) else f"| {' | '.join(line)} |" for line in lines]
-    targets = target_lines(workload, rows, bases)
+            cells = [c for column in case.columns for c in cells_of(case, column, row, rows)]
+        lines.append([row[0], *cells] + [""] * (len(titles) - 1 - len(cells)))
+    text = [f"## {case.name}: {case.title}", ""]
+    text += [f"| {' | '.join(line)} |" for line in lines]
+    targets = target_lines(case, rows)
     return "\n".join([*text, "", *targets] if targets else text)

@@ -1,10 +1,15 @@
--- What run.py asks of wrk: `wrk -s wrk.lua URL -- DEPTH NAME VALUE NAME VALUE ...` sends these fields with each
--- request, DEPTH requests in each write, and ends with one line of numbers for run.py to read.
+-- What run.py asks of wrk: `wrk -s wrk.lua URL -- DEPTH POSTED NAME VALUE NAME VALUE ...` sends these fields with each
+-- request, DEPTH requests in each write, with a body of POSTED bytes each if that is not 0, and ends with one line of
+-- numbers for run.py to read.
 
 function init(args)
-  local depth = tonumber(args[1])
-  for i = 2, #args, 2 do
+  local depth, posted = tonumber(args[1]), tonumber(args[2])
+  for i = 3, #args, 2 do
     wrk.headers[args[i]] = args[i + 1]
+  end
+  if posted > 0 then
+    wrk.method = "POST"
+    wrk.body = string.rep("x", posted)
   end
   if depth > 1 then
     local batch = string.rep(wrk.format(), depth)
