@@ -89,7 +89,8 @@ class FileWrapper:
         # A proxy's read is that of another object; and an instance can have one of its own.
         plain: Any = getattr(read, "__self__", None)
         for kind in _PLAIN:
-            if isinstance(plain, kind) and read == kind.read.__get__(plain):
+            # Without the type, CPython 3.13 crashes where a method takes its class (FileIO.read).
+            if isinstance(plain, kind) and read == kind.read.__get__(plain, type(plain)):
                 try:
                     return _place(plain, kind)
                 except (OSError, ValueError):  # closed, or a pipe; reading says it better
@@ -100,7 +101,7 @@ class FileWrapper:
 def _place(plain: _Plain, kind: Any) -> tuple[int, int] | None:
     """The descriptor and position of a file whose read() is kind's. What a subclass says of these
     does not count, for its read() does not ask it."""
-    if kind is not FileIO and type(kind.raw.__get__(plain)) is not FileIO:
+    if kind is not FileIO and type(kind.raw.__get__(plain, kind)) is not FileIO:
         return None
     if kind is BufferedRandom:
         kind.flush(plain)  # what was written is in the file before it is read
