@@ -429,8 +429,8 @@ MH_API int64_t mh_req_length(const mh_req *req);
 MH_API int mh_req_expects_continue(const mh_req *req);
 
 /* The peer's address as text into host (at least 46 bytes) and its port; "" and 0 for a unix
- * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_ECLOSED (the
- * socket has gone: in on_finish, and after mh_req_upgrade), MH_EINVAL (cap). */
+ * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_EINVAL (cap),
+ * and of mh_req_local MH_ECLOSED (the socket has gone: in on_finish, and after mh_req_upgrade). */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
 /* Microseconds since the first of its head was seen; reads the clock. */

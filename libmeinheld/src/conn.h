@@ -76,6 +76,7 @@ struct mh_req {
     mh_req *next; /* the exchange after it on the connection */
     void *user;
     uint64_t begun; /* ns, as mh__loop_ns: when its head began to come */
+    mh__addr peer;  /* once the connection has gone */
     uint16_t listener;
 
     /* the request */
@@ -178,8 +179,8 @@ void mh__conn_written(mh__conn *c);
 
 /* ---- conn_log.c ------------------------------------------------------------------------------ */
 
-/* An exchange ends now, why as for on_finish: its status is final, and its line is written to the
- * access log, if there is one. req->sent is set. */
+/* An exchange ends now, why as for on_finish: its status is final, its peer is kept, and its line
+ * is written to the access log, if there is one. req->sent is set. */
 void mh__conn_log_exchange(mh__conn *c, mh_req *req, int why);
 /* The same for a request that was refused, if there is one that has not been logged, of which the
  * host is told too. */

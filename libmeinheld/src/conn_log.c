@@ -60,6 +60,7 @@ void mh__conn_log_exchange(mh__conn *c, mh_req *req, int why) {
         req->status = stand_in(c, req, why);
         if (req->status == CLIENT_CLOSED) why = MH_FINISH_PEER_CLOSED;
     }
+    req->peer = c->peer;
     if (!is_on(c->srv)) return;
     mh__access access = {.method = view(req, req->head.method),
                          .target = view(req, req->head.target),

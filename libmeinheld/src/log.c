@@ -155,7 +155,7 @@ static void on_time(mh_loop *loop, mh__timer *timer) {
     (void)loop;
     mh__log_flush(log);
     bool fails = log->error || log->lost > 0;
-    if (log->n > 0 || fails) arm(log);
+    if (fails) arm(log); /* what is there is tried again */
     if (fails && !log->told) {
         log->told = true;
         log->tell(log->user, log->trouble, 0);

@@ -124,8 +124,7 @@ static int tell_address(const mh__addr *addr, char *host, size_t cap, uint16_t *
 }
 
 int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port) {
-    if (socket_is_gone(req)) return MH_ECLOSED;
-    return tell_address(&req->conn->peer, host, cap, port);
+    return tell_address(req->conn ? &req->conn->peer : &req->peer, host, cap, port);
 }
 
 int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {

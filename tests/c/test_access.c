@@ -227,6 +227,10 @@ static void check_fits(char byte, size_t n) {
             if (!got) abort();
             if (format == MH_ACCESS_JSON)
                 CHECK(json_object(line, size - 1, "user_agent", got, &got_n, &found) && found);
+            if (format == MH_ACCESS_COMBINED) {
+                const char *agent = memrchr(line, '"', size - 2);
+                CHECK(line + size - 2 - (agent + 1) <= MH__ACCESS_SHORT);
+            }
             if (n > MH__ACCESS_LONG) CHECK(memmem(line, size, "...\"", 4) != NULL);
             free(got);
             free(line);

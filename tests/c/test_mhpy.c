@@ -66,7 +66,7 @@ typedef struct host {
     char path[64];
     int listener;
     int64_t uploads[NAMES]; /* names of requests whose body is awaited; 0: none */
-    unsigned requests, finished, ended, refused;
+    unsigned requests, finished, ended, refused, served;
     int log; /* where the access log goes */
 } host;
 
@@ -120,11 +120,14 @@ static void send_file(host *h, int64_t name) {
 
 /* One turn: takes a batch, without waiting, and deals with each event. */
 static void turn(host *h) {
+    static int64_t ints[100000]; /* answering brings events, which take the place of these */
     mhpy_batch batch;
     int n = mhpy_step(h->hub, 0, &batch);
     CHECK(n >= 0);
+    if (n > (int)(sizeof ints / sizeof *ints)) abort();
+    if (n > 0) memcpy(ints, batch.ints, (size_t)n * sizeof *ints);
     for (int i = 0; i + MHPY_EVENT_INTS <= n; i += MHPY_EVENT_INTS) {
-        const int64_t *event = batch.ints + i;
+        const int64_t *event = ints + i;
         if (event[0] > 0) { /* a known head: nobody here has learned it, but it has a name */
             h->requests++;
             answer_it(h, event[2] << 32 | event[1]);
@@ -146,6 +149,10 @@ static void turn(host *h) {
         } else if (event[0] == MHPY_REFUSED) {
             h->refused++;
             CHECK(event[1] >= 3 && event[2] == 400 && event[3] == 12);
+            i += MHPY_EVENT_INTS;
+        } else if (event[0] == MHPY_SERVED) { /* it found no memory when it came */
+            h->served++;
+            CHECK_INT(event[2], 444);
             i += MHPY_EVENT_INTS;
         } else if (event[0] == MHPY_ENDED) {
             h->ended++;
@@ -787,6 +794,37 @@ static void what_cant_be_served_is_refused(void) {
     mhpy_free(hub);
 }
 
+/* The end of one that Python has never heard of. */
+static void the_end_of_a_request_for_a_file_is_told_with_its_head(void) {
+    static const char ask[] = "GET /etc/%70asswd?q HTTP/1.1\r\n" HOST "A: b\r\n\r\n";
+    static const char pieces[] = "\0\0GET\0/etc/%70asswd?q\0/etc/%70asswd\0q\0HTTP/1.1\0"
+                                 "Host\0a\0A\0b";
+    host h = {0};
+    mhpy_options options;
+    mhpy_batch batch = {0};
+    peer p;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    CHECK_INT(mhpy_static(h.hub, "/etc", 4, &etc), MH_OK);
+    CHECK_INT(mhpy_tell_ends(h.hub), MH_OK);
+    peer_open_(&p, unix_connect(h.path));
+    REQUIRE(send(p.fd, ask, sizeof ask - 1, MSG_NOSIGNAL) == sizeof ask - 1);
+    REQUIRE(mhpy_step(h.hub, -1, &batch) == 2 * MHPY_EVENT_INTS);
+    CHECK_INT(batch.ints[0], MHPY_SERVED);
+    CHECK_INT(batch.ints[1], 11);
+    CHECK_INT(batch.ints[2], 200);
+    CHECK(batch.ints[3] > 0);
+    CHECK_INT(batch.ints[4], MH_FINISH_DONE);
+    CHECK_INT(batch.pieces, 11);
+    CHECK(batch.text_n == sizeof pieces && memcmp(batch.text, pieces, sizeof pieces) == 0);
+    peer_close(&p);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
 /* None of them has a name, and no event is told of it, of its end neither. */
 static void a_request_for_a_file_becomes_no_event(void) {
     host h = {0};
@@ -838,5 +876,6 @@ int main(void) {
     RUN(adding_a_directory_fails_cleanly);
     RUN(what_cant_be_served_is_refused);
     RUN(a_request_for_a_file_becomes_no_event);
+    RUN(the_end_of_a_request_for_a_file_is_told_with_its_head);
     return check_end();
 }

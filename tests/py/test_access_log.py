@@ -41,9 +41,8 @@ class Log:
 
     @property
     def lines(self) -> list[str]:
-        """The whole lines so far."""
+        """The whole lines so far; a reader may see a part of a write."""
         text = self.path.read_bytes().decode("ascii") if self.path.exists() else ""
-        assert not text or text.endswith("\n") or "\n" in text
         return text.split("\n")[:-1]
 
     def entries(self) -> list[dict[str, Any]]:
@@ -81,6 +80,12 @@ def log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 def brief(entries: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
     return [(entry.get("line", "-"), entry["status"], entry["bytes"]) for entry in entries]
+
+
+def logged(server: Server, count: int) -> list[dict[str, Any]]:
+    """What the access logger was told, once it was so often."""
+    wait_until(lambda: server.out.count("\n") >= count, f"logged {count}")
+    return list(map(json.loads, server.out.splitlines()))
 
 
 # ---- what is logged
@@ -186,6 +191,25 @@ def test_requests_that_are_refused_are_logged(serve: Serve, log: Log) -> None:
         assert entry["bytes"] > 0
 
 
+def test_static_files_are_logged(
+    serve: Serve, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_STATIC", str(tmp_path))
+    monkeypatch.setenv("LOGGER", "printing")
+    (tmp_path / "a b.txt").write_text("hello")
+    server = serve(LOGGED)
+    with server.connect() as client:
+        client.get("/static/a%20b.txt?q", fields=[("User-Agent", "agent"), ("Range", "bytes=1-2")])
+        client.get("/static/nowhere", method="HEAD")
+        client.get("/")
+    entries = log.wait_for(3)
+    assert brief(entries)[0] == ("GET /static/a%20b.txt?q HTTP/1.1", 206, 2)
+    assert brief(entries)[1] == ("HEAD /static/nowhere HTTP/1.1", 404, 0)
+    assert (entries[0]["remote_addr"], entries[0]["user_agent"]) == ("127.0.0.1", "agent")
+    told = [(entry["PATH_INFO"], entry["STATUS_CODE"]) for entry in logged(server, 3)]
+    assert told == [("/static/a b.txt", 206), ("/static/nowhere", 404), ("/", 200)]
+
+
 def test_a_connection_without_a_request_is_not_logged(serve: Serve, log: Log) -> None:
     server = serve(LOGGED)
     for sent in (b"", b"\r\n", b"GET / HT"):
@@ -229,7 +253,7 @@ def test_a_client_that_is_too_slow_with_its_body_is_408(serve: Serve, log: Log) 
 
 
 def test_the_line_is_written_when_the_client_has_taken_the_response(serve: Serve, log: Log) -> None:
-    server = serve(LOGGED)
+    server = serve(LOGGED, keepalive=60, limits={"min_rate": 0})
     with server.connect(receive_buffer=4096) as slow, server.connect() as quick:
         slow.send(request("/big"))
         slow.read_some(1)  # the response has begun
@@ -245,7 +269,7 @@ def test_the_line_is_written_when_the_client_has_taken_the_response(serve: Serve
 def test_a_client_that_leaves_in_mid_response_is_logged_with_what_it_got(
     serve: Serve, log: Log
 ) -> None:
-    server = serve(LOGGED)
+    server = serve(LOGGED, limits={"min_rate": 0})
     with server.connect(receive_buffer=4096) as client:
         client.send(request("/big"))
         client.read_some(100000)
@@ -255,7 +279,7 @@ def test_a_client_that_leaves_in_mid_response_is_logged_with_what_it_got(
 
 
 def test_what_is_cut_off_by_the_end_of_the_server_is_logged(serve: Serve, log: Log) -> None:
-    server = serve(LOGGED)
+    server = serve(LOGGED, limits={"min_rate": 0})
     with server.connect(receive_buffer=4096) as slow, server.connect() as sender:
         slow.send(request("/big"))
         slow.read_some(1)
@@ -282,7 +306,7 @@ def test_without_being_asked_for_there_is_no_log(serve: Serve) -> None:
 
 
 def test_a_file_that_was_moved_away_is_opened_anew_on_demand(serve: Serve, log: Log) -> None:
-    server = serve(LOGGED)
+    server = serve(LOGGED, keepalive=60)
     with server.connect() as client:
         client.get("/")
         log.wait_for(1)
@@ -301,11 +325,26 @@ def test_lines_are_appended_to_what_is_there(serve: Serve, log: Log) -> None:
         log.wait_for(count)
 
 
+def test_processes_share_a_file_line_by_line(serve: Serve, log: Log) -> None:
+    servers = [serve(LOGGED), serve(LOGGED)]
+    long = [("User-Agent", "a" * 700), ("Referer", "r" * 700)]
+    clients = [server.connect() for server in servers]
+    for _ in range(200):
+        for client in clients:
+            client.send(request(fields=long))
+        for client in clients:
+            client.read_response()
+    for client, server in zip(clients, servers):
+        client.close()
+        assert server.stop() == 0
+    assert {entry["user_agent"] for entry in log.wait_for(400)} == {"a" * 700}
+
+
 def test_a_disk_that_is_full_costs_lines_and_nothing_else(
     serve: Serve, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOG_FILE", "/dev/full")
-    server = serve(LOGGED)
+    server = serve(LOGGED, keepalive=60)
     with server.connect() as client:
         for _ in range(2000):
             assert client.get().body == b"hello"
@@ -322,7 +361,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody(
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     monkeypatch.setenv("LOG_FILE", str(fifo))
-    server = serve(LOGGED)
+    server = serve(LOGGED, keepalive=60)
     long = [("User-Agent", "a" * 1000), ("Referer", "r" * 1000)]
     text = b""
 
@@ -403,11 +442,6 @@ def test_an_environ_that_the_app_has_spoilt_still_makes_a_line(serve: Serve, log
 # ---- access loggers
 
 
-def logged(server: Server, count: int) -> list[dict[str, Any]]:
-    wait_until(lambda: server.out.count("\n") >= count, f"logged {count}")
-    return list(map(json.loads, server.out.splitlines()))
-
-
 def test_an_access_logger_gets_the_environ_of_the_app_with_the_originals_keys(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,7 +517,7 @@ def test_a_log_and_a_logger_go_together(
 
 
 def test_a_lack_of_descriptors_is_told_once_and_so_is_its_end(serve: Serve) -> None:
-    server = serve(LOGGED)
+    server = serve(LOGGED, keepalive=60)
     with server.connect() as client:
         client.get("/no-fds")
         waiting = [server.connect() for _ in range(5)]

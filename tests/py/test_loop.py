@@ -54,6 +54,9 @@ class NoRequests:
     def refused(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
         raise AssertionError("nothing listens")
 
+    def served(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        raise AssertionError("nothing listens")
+
     def open_names(self) -> list[int]:
         return []
 

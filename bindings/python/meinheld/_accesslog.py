@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Union, cast
 
 from greenlet import GreenletExit
 
-from meinheld._environ import Environ
+from meinheld._environ import Environ, field_key, unescape
 from meinheld._logformat import RAW_LINE, Entry, Format, local_time
 from meinheld._loop import Loop
 from meinheld._native import lib
@@ -97,6 +97,29 @@ class OpenLog:
             os.close(self.fd)
 
 
+def _environ_of(texts: list[str]) -> Environ:
+    """What a logger may want to know of a request by the pieces of MHPY_SERVED."""
+    address, port, method, target, path, query, protocol, *fields = texts
+    environ = {
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": port,
+        "REQUEST_METHOD": method,
+        "RAW_URI": target,
+        "REQUEST_URI": target,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unescape(path),
+        "QUERY_STRING": query,
+        "SERVER_PROTOCOL": protocol,
+    }
+    for name, value in zip(fields[::2], fields[1::2]):
+        key = field_key(name)
+        if key in environ:
+            environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+        elif key is not None:
+            environ[key] = value
+    return environ
+
+
 class Ends:
     """Tells of the ends of one loop's requests: an access logger, a %-format, or both."""
 
@@ -141,17 +164,23 @@ class Ends:
         """A request has ended."""
         environ, response = self._open.pop(name, (None, None))
         if environ is None:
-            return  # what came of it can't be told
-        time = self._now()
+            return  # its head did not come in the right number of pieces
+        headers = response.headers() if response else ()
+        self._tell(Entry(environ, headers, status, sent, taken_us, self._now()))
+
+    def served(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:
+        """A request has ended that no application has seen."""
+        self._tell(Entry(_environ_of(texts), (), status, sent, taken_us, self._now()))
+
+    def _tell(self, entry: Entry) -> None:
         if self._format is not None:
-            headers = response.headers() if response else ()
-            entry = Entry(environ, headers, status, sent, taken_us, time)
             self._guard(self._write, entry)
         if self._access is not None:
-            environ["STATUS_CODE"] = status
-            environ["SEND_BYTES"] = sent
-            environ["REQUEST_TIME"] = taken_us // 1000
-            environ["LOCAL_TIME"] = time
+            environ = entry.environ
+            environ["STATUS_CODE"] = entry.status
+            environ["SEND_BYTES"] = entry.sent
+            environ["REQUEST_TIME"] = entry.taken_us // 1000
+            environ["LOCAL_TIME"] = entry.time
             self._guard(self._access, environ)
 
     def refused(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:

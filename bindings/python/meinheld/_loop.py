@@ -107,6 +107,10 @@ class Gateway(Protocol):
         """A request that was never told has been refused; texts: its peer's address and port, and
         its first line, cut at each NUL; None if they are lost. Only after tell_ends()."""
 
+    def served(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        """A request has ended that the C half has answered by itself; texts as MHPY_SERVED has
+        them, None if they are lost. Only after tell_ends()."""
+
     def open_names(self) -> list[int]:
         """The requests whose end is still to be told, when the loop ends."""
 
@@ -127,6 +131,9 @@ EXPIRED: Final = Expired()
 
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
 _abandoned: Final[list[object]] = []
+
+# What is still told when a run ends.
+_ENDS: Final = (lib.MHPY_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
 
 _NO_TIMER: Final = -1
 _TIMER_RAN: Final = -2
@@ -366,13 +373,17 @@ class Loop:
         self._waking = False
         n = lib.mhpy_step(self.hub, 0 if self._ready else -1, batch)
         if n > 0:
-            ints = iter(ffi.unpack(batch.ints, n))
-            self._events = zip(ints, ints, ints, ints)
-            if batch.text_n:
-                self._split(batch)
+            self._copy(n)
         elif n < 0:
             raise _error(n, lib.mhpy_errno(self.hub), "waiting for events")
         self._due = len(self._ready)
+
+    def _copy(self, n: int) -> None:
+        """Copies a batch of n integers out of the hub."""
+        ints = iter(ffi.unpack(self._batch.ints, n))
+        self._events = zip(ints, ints, ints, ints)
+        if self._batch.text_n:
+            self._split(self._batch)
 
     def _split(self, batch: Batch) -> None:
         """Copies the text out of the hub, and takes it apart. The parser lets no NUL through, and
@@ -414,6 +425,8 @@ class Loop:
             gateway.ended(a, b, c, next(self._events)[1])
         elif kind == lib.MHPY_REFUSED:
             gateway.refused(self._take(a), b, c, next(self._events)[1])
+        elif kind == lib.MHPY_SERVED:
+            gateway.served(self._take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SHAPE:
             names = self._take(b)
             if names is not None:
@@ -556,10 +569,12 @@ class Loop:
         raised: BaseException | None = None
         for kind, a, b, c in self._events:
             try:
-                if kind == lib.MHPY_ENDED:
-                    self._gateway.ended(a, b, c, next(self._events)[1])
-                elif kind == lib.MHPY_LOG:
-                    self._gateway.trouble(a, b)
+                if kind == lib.MHPY_REQUEST:
+                    self._take(next(self._events)[0])
+                elif kind in (lib.MHPY_SHAPE, lib.MHPY_PEER):
+                    self._take(b)
+                elif kind in _ENDS:
+                    self._other(kind, a, b, c)
             except BaseException as exc:
                 raised = exc
         return raised
@@ -575,8 +590,7 @@ class Loop:
             lib.mhpy_abort(self.hub, name)
         n = lib.mhpy_step(self.hub, 0, self._batch)
         if n > 0:
-            ints = iter(ffi.unpack(self._batch.ints, n))
-            self._events = zip(ints, ints, ints, ints)
+            self._copy(n)
         return self._tell_ends()
 
     def close(self) -> None:

@@ -48,7 +48,8 @@ enum {
     MHPY_LOG = -11,
     MHPY_ENDED = -12,
     MHPY_REFUSED = -13,
-    MHPY_RETURNED = -14
+    MHPY_RETURNED = -14,
+    MHPY_SERVED = -15
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };

@@ -103,6 +103,7 @@ class Lib:
     MHPY_ENDED: Final[int]
     MHPY_REFUSED: Final[int]
     MHPY_RETURNED: Final[int]
+    MHPY_SERVED: Final[int]
     MHPY_SHAPES: Final[int]
     MHPY_BLOCKS: Final[int]
     MHPY_HEADS: Final[int]

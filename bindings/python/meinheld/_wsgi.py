@@ -178,6 +178,11 @@ class Gateway:
         if self._ends and texts:
             self._ends.refused(texts, status, sent, taken_us)
 
+    def served(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
+        """A request has ended that the C half has answered by itself."""
+        if self._ends and texts:
+            self._ends.served(texts, status, sent, taken_us)
+
     def open_names(self) -> list[int]:
         """The requests whose end is still to be told."""
         return self._ends.names() if self._ends else []

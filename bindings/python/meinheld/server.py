@@ -396,9 +396,9 @@ def reopen_access_log() -> None:
 
 
 def set_access_logger(logger: Any) -> None:
-    """An object with access(environ), which is called for each request that has reached the
-    application, or begun to, when its response has ended; None, the default, for none. Taken when a
-    run begins. environ is the application's, with these keys besides:
+    """An object with access(environ), which is called for each request that was not refused, when
+    its response has ended; None, the default, for none. Taken when a run begins. environ is the
+    application's (that of a static file has what CGI says of the request), with these keys besides:
 
     STATUS_CODE    an int; for a response that never began 499 if the client left first, 408 if it
                    was too slow with its body, else 444

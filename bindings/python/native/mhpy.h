@@ -54,7 +54,13 @@ enum {
      * told; its pieces: the peer's address, its port, and the request line, cut at each NUL. Only
      * after mhpy_tell_ends. */
     MHPY_REFUSED = -13,
-    MHPY_RETURNED = -14 /* name: a piece of mhpy_lend that was waited for has left, or never will */
+    MHPY_RETURNED =
+        -14, /* name: a piece of mhpy_lend that was waited for has left, or never will */
+    /* pieces, status, sent; then as for MHPY_ENDED. The end of a request that was never told since
+     * the C half has answered it with a file; its pieces: the peer's address and port, method,
+     * target, path, query, protocol, then its fields, each name before its value. Only after
+     * mhpy_tell_ends. */
+    MHPY_SERVED = -15
 };
 
 /* The tables of what has been seen lately. */
@@ -164,7 +170,8 @@ int mhpy_cancel(mhpy *hub, int64_t timer);
 int mhpy_access_log(mhpy *hub, int fd, int format);
 /* mh_server_log_line. Errors: MH_ESTATE, MH_EINVAL, MH_EAGAIN (lost). */
 int mhpy_log_line(mhpy *hub, const char *line, size_t line_n);
-/* Asks for MHPY_ENDED of every request, and for MHPY_REFUSED. */
+/* Asks for MHPY_ENDED of every request, and for MHPY_REFUSED and
+ * MHPY_SERVED. */
 int mhpy_tell_ends(mhpy *hub);
 /* Counts. Sizes are not counted: what malloc rounds them to differs from one time to the next. */
 int mhpy_count(mhpy *hub, mhpy_counts *counts);

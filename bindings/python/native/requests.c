@@ -256,11 +256,48 @@ static void on_hangup(mh_req *req, void *user) {
     if (slot) slot->hung_up = true;
 }
 
+/* An event of double size that ends a request without a name, with pieces at its place in the text,
+ * which end at p. */
+static void put_end(mhpy *hub, int kind, char *p, int pieces, const mh_refused *end) {
+    mhpy__events *ev = &hub->ev;
+    ev->text_n = (size_t)(p - ev->text);
+    ev->pieces += pieces;
+    mhpy__event_put(ev, kind, pieces, end->status, (int64_t)end->sent);
+    mhpy__event_put(ev, end->why, (int64_t)end->taken_us, 0, 0);
+}
+
+/* Tells of a request that has got no name; if there is no memory, nobody hears of it. */
+static void tell_served(mhpy *hub, const mh_req *req, int why) {
+    mh_str block = mh_req_field_block(req), head = head_of(req, block), name, value;
+    size_t fields = mh_req_fields(req);
+    if (!mhpy__reserve(hub, 2, 3 * head.n + block.n + MHPY__PEER_MAX + 16)) return;
+    char *p = hub->ev.text + hub->ev.text_n;
+    p += put_peer(p, req, false);
+    p = put_str(p, mh_req_method(req));
+    p = put_str(p, mh_req_target(req));
+    p = put_str(p, mh_req_path(req));
+    p = put_str(p, mh_req_query(req));
+    p = put(p, mh_req_version(req) == 10 ? "HTTP/1.0" : "HTTP/1.1", 8);
+    for (size_t i = 0; i < fields; i++) {
+        mh_req_field(req, i, &name, &value);
+        p = put_str(p, name);
+        p = put_str(p, value);
+    }
+    const mh_refused end = {.status = mh_res_status(req),
+                            .why = why,
+                            .sent = mh_res_sent(req),
+                            .taken_us = mh_req_taken_us(req)};
+    put_end(hub, MHPY_SERVED, p, 7 + 2 * (int)fields, &end);
+}
+
 static void on_finish(mh_req *req, int why, void *user) {
     mhpy *hub = user;
     int64_t name = name_of(hub, req);
     mhpy__slot *slot = mhpy__name_find(&hub->requests, name);
-    if (!slot) return;
+    if (!slot) {
+        if (hub->tells_ends) tell_served(hub, req, why);
+        return;
+    }
     int64_t sent = (int64_t)mh_res_sent(req);
     if (slot->want) mhpy__event(&hub->ev, MHPY_FINISH, name, why, sent);
     if (hub->tells_ends) {
@@ -285,18 +322,13 @@ static int count_nuls(mh_str s) {
 
 static void on_refused(mh_server *srv, const mh_refused *what, void *user) {
     mhpy *hub = user;
-    mhpy__events *ev = &hub->ev;
     (void)srv;
     if (!hub->tells_ends) return;
-    if (!mhpy__reserve(hub, 2, what->peer.n + PORT_MAX + what->line.n + 3)) return; /* untold */
-    char *p = put_str(ev->text + ev->text_n, what->peer);
+    if (!mhpy__reserve(hub, 2, what->peer.n + PORT_MAX + what->line.n + 3)) return;
+    char *p = put_str(hub->ev.text + hub->ev.text_n, what->peer);
     p = put_port(p, what->port);
     p = put_str(p, what->line);
-    int pieces = 3 + count_nuls(what->line);
-    ev->text_n = (size_t)(p - ev->text);
-    ev->pieces += pieces;
-    mhpy__event_put(ev, MHPY_REFUSED, pieces, what->status, (int64_t)what->sent);
-    mhpy__event_put(ev, what->why, (int64_t)what->taken_us, 0, 0);
+    put_end(hub, MHPY_REFUSED, p, 3 + count_nuls(what->line), what);
 }
 
 void mhpy__handlers(mh_handlers *on, mhpy *hub) {

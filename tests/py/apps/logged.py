@@ -2,6 +2,7 @@
 strings to setters.
 
 LOG_FILE, LOG_FORMAT: server.set_access_log(); a LOG_FILE that is a number is a descriptor.
+LOG_STATIC: a directory that is served at /static.
 LOGGER: an access logger of that kind (see LOGGERS)."""
 
 from __future__ import annotations
@@ -129,5 +130,7 @@ if "LOG_FILE" in os.environ:
     server.set_access_log(
         int(file) if file.isdigit() else file, os.environ.get("LOG_FORMAT", "combined")
     )
+if "LOG_STATIC" in os.environ:
+    server.static("/static", os.environ["LOG_STATIC"])
 if "LOGGER" in os.environ:
     server.set_access_logger(LOGGERS[os.environ["LOGGER"]]())
