@@ -258,6 +258,7 @@ static void a_range_is_answered_by_its_bytes(void) { both_ways(ask_ranges); }
 static void check_parts(const answer *a, const char *type, size_t size, const size_t (*parts)[2],
                         size_t n) {
     static const char prefix[] = "multipart/byteranges; boundary=";
+    static const char digits[] = "0123456789";
     char boundary[64];
     const char *got = answer_field(a, "Content-Type");
     char *want = malloc(a->n + 4096), *q = want;
@@ -267,7 +268,7 @@ static void check_parts(const answer *a, const char *type, size_t size, const si
         q += sprintf(q, "\r\n--%s\r\nContent-Type: %s\r\nContent-Range: bytes %zu-%zu/%zu\r\n\r\n",
                      boundary, type, parts[i][0], parts[i][1], size);
         size_t length = parts[i][1] - parts[i][0] + 1;
-        memcpy(q, size == BIG ? big + parts[i][0] : "0123456789" + parts[i][0], length);
+        memcpy(q, (size == BIG ? big : digits) + parts[i][0], length);
         q += length;
     }
     q += sprintf(q, "\r\n--%s--\r\n", boundary);
