@@ -24,8 +24,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
 
 
+# Whose tests run twice: an application must not notice who calls it.
+TWICE = {
+    "test_access_log",
+    "test_addresses",
+    "test_bodies",
+    "test_close",
+    "test_environ",
+    "test_errors",
+    "test_files",
+    "test_hello",
+    "test_input",
+    "test_limits",
+    "test_lint",
+    "test_misuse",
+    "test_response_heads",
+    "test_responses",
+    "test_starts",
+    "test_streams",
+    "test_wsgi",
+    "test_wsgi_errors",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs those tests in the loop's thread, and in a pool of threads. One that is marked in_loop
+    tells why it can't hold in the second."""
+    if "serve" in metafunc.fixturenames and metafunc.module.__name__ in TWICE:
+        if metafunc.definition.get_closest_marker("in_loop"):
+            return
+        metafunc.parametrize("threads", (0, 8), ids=("inline", "threads"), indirect=True)
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def threads(request: pytest.FixtureRequest) -> int:
+    """How many threads run the applications of this test; 0: none, the loop does."""
+    return getattr(request, "param", 0)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, threads: int) -> Iterator[Callable[..., Server]]:
     """serve("apps.hello:app", **options) -> Server; the options are those of harness.serving."""
     with ExitStack() as stack:
         count = 0
@@ -34,6 +72,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             nonlocal count
             count += 1
             directory = tmp_path / f"server{count}"
+            options.setdefault("threads", threads)
             return stack.enter_context(serving(app, directory, **options))  # type: ignore[arg-type]
 
         yield start

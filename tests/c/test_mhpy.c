@@ -67,12 +67,42 @@ typedef struct host {
     int listener;
     int64_t uploads[NAMES]; /* names of requests whose body is awaited; 0: none */
     unsigned requests, finished, ended, refused, served;
-    int log; /* where the access log goes */
+    int log;         /* where the access log goes */
+    mhpy_mail *mail; /* if answers go by mail */
 } host;
+
+static void mail_abort(host *h, int64_t name) {
+    while (mhpy_mail_abort(h->mail, name) == MH_ENOMEM)
+        ;
+}
+
+static void mail_answer(host *h, int64_t name, const char *head, size_t n) {
+    mhpy_made *made = mhpy_make(head, n, 3);
+    if (!made || mhpy_mail_answer(h->mail, (uint32_t)name, (uint32_t)(name >> 32), made, "hello", 5,
+                                  (int)(h->requests & 1)) < 0) {
+        mail_abort(h, name);
+    }
+    mhpy_unmake(made);
+}
+
+/* The stream below, by mail. Its results are not waited for: this is the thread that makes them. */
+static void mail_stream(host *h, int64_t name, const char *piece, size_t n) {
+    mhpy_made *made = mhpy_make("200 OK", 6, 1);
+    mhpy_stream *stream = mhpy_stream_new(h->mail, name);
+    int rc = made && stream ? mhpy_stream_head(stream, made) : MH_ENOMEM;
+    for (int i = 0; i < 4 && rc >= 0; i++)
+        rc = mhpy_stream_write(stream, piece, n, i & 1);
+    if (rc >= 0) rc = mhpy_stream_end(stream);
+    if (rc < 0) mail_abort(h, name);
+    mhpy_unmake(made);
+    mhpy_stream_drop(stream);
+}
 
 static void answer_it(host *h, int64_t name) {
     static const char head[] = "200 OK\nX-Name\nvalue";
-    if (mhpy_answer(h->hub, name, head, sizeof head - 1, 3, "hello", 5, 0) < 0)
+    if (h->mail)
+        mail_answer(h, name, head, sizeof head - 1);
+    else if (mhpy_answer(h->hub, name, head, sizeof head - 1, 3, "hello", 5, 0) < 0)
         mhpy_abort(h->hub, name);
 }
 
@@ -99,6 +129,10 @@ static void read_on(host *h, int64_t name) {
 static void stream(host *h, int64_t name) {
     static char piece[40000];
     static const char head[] = "200 OK";
+    if (h->mail) {
+        mail_stream(h, name, piece, sizeof piece);
+        return;
+    }
     int rc = mhpy_head(h->hub, name, head, sizeof head - 1, 1);
     for (int i = 0; i < 4 && rc >= 0; i++)
         rc = mhpy_write(h->hub, name, piece, sizeof piece, 1);
@@ -234,6 +268,8 @@ static void log_all(host *h) {
     CHECK_INT(mhpy_tell_ends(h->hub), MH_OK);
 }
 
+static bool by_mail; /* all answers go by mail */
+
 /* Runs the script with the k-th allocation failing. Returns whether there was one. When it is over,
  * the hub counts the blocks that it had before. */
 static bool run(size_t k, story *s) {
@@ -247,8 +283,10 @@ static bool run(size_t k, story *s) {
     int rc = mhpy_new(&h.hub, &options);
     if (rc == MH_OK) rc = mhpy_listen(h.hub, h.listener, 0);
     log_all(&h);
+    if (by_mail) h.mail = mhpy_mail_open(h.hub);
     counting = false;
     CHECK_INT(rc, MH_OK);
+    CHECK_INT(h.mail != NULL, by_mail);
     CHECK_INT(mhpy_count(h.hub, &before), MH_OK);
     countdown = k;
     play(&h, s);
@@ -268,6 +306,7 @@ static bool run(size_t k, story *s) {
     mhpy_free(h.hub);
     CHECK(lseek(h.log, 0, SEEK_END) > 0);
     close(h.log);
+    mhpy_mail_drop(h.mail);
     counting = false;
     CHECK_INT(blocks, 0);
     close(h.listener);
@@ -293,6 +332,12 @@ static void any_failing_allocation_costs_at_most_one_client_its_connection(void)
     }
     printf("# %zu allocations\n", k - 1);
     CHECK(k > 20);
+}
+
+static void nor_does_one_when_answers_go_by_mail(void) {
+    by_mail = true;
+    any_failing_allocation_costs_at_most_one_client_its_connection();
+    by_mail = false;
 }
 
 /* Their bodies are awaited, and none comes: as many events in one step as there never were. */
@@ -859,6 +904,7 @@ static void a_request_for_a_file_becomes_no_event(void) {
 
 int main(void) {
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
+    RUN(nor_does_one_when_answers_go_by_mail);
     RUN(the_ends_of_many_requests_are_told_without_memory);
     RUN(a_file_is_sent_as_far_as_its_head_says_or_refused_whole);
     RUN(what_sendfile_can_t_take_as_it_is_is_no_file);

@@ -20,7 +20,7 @@ from visitor import FILE, http_client, site_environment
 collect_ignore = ["test_dash.py"] if sys.implementation.name == "pypy" else []
 
 # The ways in which a server runs an application, as settings: each test of a site runs in each.
-MODES: dict[str, dict[str, int]] = {"loop": {}}
+MODES: dict[str, dict[str, int]] = {"loop": {}, "threads": {"threads": 4}}
 
 
 @pytest.fixture(scope="session", params=list(MODES.values()), ids=list(MODES))

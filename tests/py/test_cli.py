@@ -135,6 +135,30 @@ def test_it_binds_several_addresses(
             assert client.get().body == b"hello"
 
 
+def test_threads_run_the_app(spawn: Callable[..., Process], folder: Path) -> None:
+    (folder / "site_app.py").write_text(
+        "import threading\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [threading.current_thread().name.encode()]\n"
+    )
+    for argument, name in (("0", b"MainThread"), ("1", b"meinheld-1")):
+        argv = [*MEINHELD, "site_app", "--bind", "127.0.0.1:0", "--threads", argument]
+        process = spawn(argv, cwd=folder)
+        with Client(("127.0.0.1", served_port(process))) as client:
+            assert client.get().body == name
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("count", ["-1", "x", "1.0", "\u0663"])
+def test_a_number_of_threads_that_is_none_is_refused_by_argparse(folder: Path, count: str) -> None:
+    argv = [*MEINHELD, "site_app", "--threads", count]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "--threads" in done.stderr
+
+
 def test_the_default_address_is_127_0_0_1_port_8000(folder: Path) -> None:
     done = subprocess.run(
         [*MEINHELD, "--help"], cwd=folder, capture_output=True, text=True, timeout=30, check=True

@@ -61,7 +61,7 @@ def test_a_request_of_http_1_0_has_the_same_keys(serve: Serve) -> None:
     assert environ["SERVER_PROTOCOL"] == "HTTP/1.0"
 
 
-def test_each_key_has_its_value(serve: Serve) -> None:
+def test_each_key_has_its_value(serve: Serve, threads: int) -> None:
     server = serve(ENVIRON)
     with server.connect() as client:
         port = client.socket.getsockname()[1]
@@ -89,7 +89,7 @@ def test_each_key_has_its_value(serve: Serve) -> None:
         "HTTP_ACCEPT": "*/*",
         "wsgi.version": [1, 0],
         "wsgi.url_scheme": "http",
-        "wsgi.multithread": False,
+        "wsgi.multithread": threads > 0,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,

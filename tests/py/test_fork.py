@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from harness import Process, wait_until
 from rawclient import Client
 
@@ -98,7 +99,7 @@ answers.update({"/subprocess": in_subprocess, "/multi": in_multiprocessing,
                 "/terminated": terminated, "/strays": strays, "/exits": exits})
 main = os.getpid()
 try:
-    server.run(app)
+    server.run(app, threads=int(sys.argv[1]))
 finally:
     if os.getpid() != main:
         sys.stderr = open(os.devnull, "w")
@@ -106,9 +107,9 @@ finally:
 )
 
 
-def started(spawn: Spawn, program: str, lines: int) -> tuple[Process, list[int]]:
+def started(spawn: Spawn, program: str, lines: int, *args: str) -> tuple[Process, list[int]]:
     """A process of that program, and the numbers on the lines that it prints first."""
-    process = spawn([sys.executable, "-c", program])
+    process = spawn([sys.executable, "-c", program, *args])
     wait_until(
         lambda: process.out.count("\n") >= lines or process.popen.poll() is not None, "started"
     )
@@ -140,8 +141,9 @@ def test_listen_then_fork_4_and_all_serve(spawn: Spawn) -> None:
     assert process.wait() == 0, process.log
 
 
-def test_a_fork_inside_a_request_harms_neither_side(spawn: Spawn) -> None:
-    process, (port,) = started(spawn, INSIDE, 1)
+@pytest.mark.parametrize("threads", ["0", "2"])
+def test_a_fork_inside_a_request_harms_neither_side(spawn: Spawn, threads: str) -> None:
+    process, (port,) = started(spawn, INSIDE, 1, threads)
     expected = {
         "/subprocess": b"sub\n",
         "/multi": f"multi {process.pid} 0".encode(),

@@ -244,6 +244,7 @@ def test_what_has_come_is_read_without_waiting_for_more(
         assert head.body == b"b\nc"
 
 
+@pytest.mark.in_loop("there are not so many threads")
 def test_others_are_served_while_a_body_is_waited_for(start: Callable[..., Server]) -> None:
     server = start(**COMING)
     target = f"/calls?{urlencode([('read', '3'), ('readline', ''), ('read', '')])}"
@@ -481,6 +482,7 @@ def test_an_app_s_own_oserror_is_its_own(start: Callable[..., Server]) -> None:
 # ---- inputs in other hands
 
 
+@pytest.mark.in_loop("a second thread waits for the first")
 def test_two_cannot_read_one_body_at_once_nor_after_its_request(
     start: Callable[..., Server],
 ) -> None:

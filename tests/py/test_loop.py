@@ -63,6 +63,9 @@ class NoRequests:
     def trouble(self, what: int, detail: int) -> None:
         raise AssertionError("nothing listens")
 
+    def unsent(self, name: int, code: int) -> None:
+        raise AssertionError("nothing listens")
+
 
 def new_loop() -> Loop:
     return Loop(NoRequests(), limits=Limits(), max_fds=16)

@@ -76,7 +76,7 @@ def plant_files(root: Path) -> Path:
 
 
 def start_server(
-    settings: dict[str, int], stream: bool, sockets: str, log: Path, stack: ExitStack
+    settings: dict[str, int], mode: dict[str, int], sockets: str, log: Path, stack: ExitStack
 ) -> Server:
     limits = {
         name: number / 1000 if TIME.fullmatch(name) else number for name, number in settings.items()
@@ -92,7 +92,7 @@ def start_server(
             more=(tcp,),
             limits=limits,
             statics={"/static": {"directory": str(files)}},
-            stream_request_body=stream,
+            **mode,
         )
     )
 
@@ -103,22 +103,25 @@ def server_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     servers: dict[object, Server] = {}
     with ExitStack() as stack:
 
-        def find_or_start(settings: dict[str, int], stream: bool) -> Server:
-            key = (frozenset(settings.items()), stream)
+        def find_or_start(settings: dict[str, int], **mode: int) -> Server:
+            key = (frozenset(settings.items()), frozenset(mode.items()))
             if key not in servers:
                 sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="mh-"))
                 log = tmp_path_factory.mktemp("wire")
-                servers[key] = start_server(settings, stream, sockets, log, stack)
+                servers[key] = start_server(settings, mode, sockets, log, stack)
             return servers[key]
 
         yield find_or_start
 
 
-def failures(subject: Subject, case: Case, server: Server) -> Iterator[str]:
-    """Runs all deliveries of a case; says which of them fail, and how."""
+def failures(
+    subject: Subject, case: Case, server: Server, most: int | None = None
+) -> Iterator[str]:
+    """Runs the deliveries of a case, the first ones only if there is a most; says which of them
+    fail, and how."""
     run = RUNNERS[subject.runner]
     assert run is not None
-    ways = list(deliveries(case))
+    ways = list(islice(deliveries(case), most))
     for listener, (how, parts) in [*((UNIX, way) for way in ways), (TCP, ways[0])]:
         try:
             with closing(Recorder(server.addresses[listener])) as client:
@@ -132,12 +135,22 @@ def failures(subject: Subject, case: Case, server: Server) -> Iterator[str]:
 def test_a_wire_case_is_answered_the_same_however_it_comes(
     subject: Subject, case: Case, stream: bool, server_for: Callable[..., Server]
 ) -> None:
-    server = server_for(subject.settings, stream)
+    server = server_for(subject.settings, stream_request_body=stream)
     logged = count_tracebacks(server.log)
     failed = list(islice(failures(subject, case, server), 3))
     assert not failed, "\n".join([f"{case.name} ({case.reference})", *failed])
     assert server.popen.poll() is None, server.log
     assert count_tracebacks(server.log) == logged, server.log
+
+
+@pytest.mark.parametrize(("subject", "case"), ALL)
+def test_a_wire_case_is_answered_the_same_by_threads(
+    subject: Subject, case: Case, server_for: Callable[..., Server]
+) -> None:
+    server = server_for(subject.settings, threads=4)
+    failed = list(failures(subject, case, server, most=1))
+    assert not failed, "\n".join([f"{case.name} ({case.reference})", *failed])
+    assert server.popen.poll() is None, server.log
 
 
 # ---- their number, and what they cover

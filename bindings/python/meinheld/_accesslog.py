@@ -133,7 +133,8 @@ class Ends:
         self._errors = errors
         self._access = access
         self._format = format
-        self._open: dict[int, tuple[Environ, Response | None]] = {}
+        # The response is put in later, perhaps by another thread, when this may have been told.
+        self._open: dict[int, tuple[Environ, list[Response]]] = {}
         self._second = -1  # that _time is of
         self._time = ""
 
@@ -143,7 +144,7 @@ class Ends:
 
     def begin(self, name: int, environ: Environ) -> None:
         """A request has come for which the application may never be called."""
-        self._open[name] = environ, None
+        self._open[name] = environ, []
 
     def wrap(self, app: App) -> App:
         """app, with each of its requests seen on its way."""
@@ -151,7 +152,20 @@ class Ends:
 
         def seen(environ: Environ, start_response: Any) -> Iterable[bytes]:
             response: Response = start_response.__self__
-            begun[response.name] = environ, response
+            begun[response.name] = environ, [response]
+            return app(environ, start_response)
+
+        return seen
+
+    def follow(self, app: App) -> App:
+        """The same for an app that runs in other threads, of which each request has been begun."""
+        begun = self._open
+
+        def seen(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            response: Response = start_response.__self__
+            known = begun.get(response.name)  # it may have ended already
+            if known is not None:
+                known[1].append(response)
             return app(environ, start_response)
 
         return seen
@@ -162,10 +176,11 @@ class Ends:
 
     def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
         """A request has ended."""
-        environ, response = self._open.pop(name, (None, None))
-        if environ is None:
+        known = self._open.pop(name, None)
+        if known is None:
             return  # its head did not come in the right number of pieces
-        headers = response.headers() if response else ()
+        environ, responses = known
+        headers = responses[0].headers() if responses else ()
         self._tell(Entry(environ, headers, status, sent, taken_us, self._now()))
 
     def served(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:

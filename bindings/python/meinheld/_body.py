@@ -1,4 +1,4 @@
-"""What an application returns, of whatever kind, as calls of a Sender (PEP 3333, "Buffering and
+"""What an application returns, of whatever kind, as calls of a sender (PEP 3333, "Buffering and
 Streaming"; docs/wsgi.md has what it leaves open)."""
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from typing import Final, Union, cast
 from greenlet import GreenletExit
 
 from meinheld._files import FileWrapper
-from meinheld._response import BODYLESS, ExcInfo, NothingMore, Response, TooLong, plain
-from meinheld._sender import Sender
+from meinheld._response import (
+    BODYLESS,
+    ExcInfo,
+    NothingMore,
+    Response,
+    Responses,
+    TooLong,
+    plain,
+)
 
 # List items are joined up to this size in all; above it they are sent one by one.
 _JOIN: Final = 65536
@@ -20,10 +27,10 @@ _JOIN: Final = 65536
 LEAVING: Final = (KeyboardInterrupt, SystemExit, GreenletExit)
 
 
-def send_result(sender: Sender, response: Response, result: Iterable[bytes]) -> None:
+def send_result(sender: Responses, response: Response, result: Iterable[bytes]) -> None:
     """Sends what the application returned, as long as there is somebody to send it to, and closes
-    it, whatever happens; but a file that the Sender keeps is its to close. Raises what iterating
-    and closing raise, and what the Sender does but for NothingMore."""
+    it, whatever happens; but a file that the sender keeps is its to close. Raises what iterating
+    and closing raise, and what the sender does but for NothingMore."""
     try:
         kept = _send(sender, response, result)
     except LEAVING:
@@ -39,8 +46,8 @@ def send_result(sender: Sender, response: Response, result: Iterable[bytes]) -> 
         _close(result)
 
 
-def _send(sender: Sender, response: Response, result: Iterable[bytes]) -> bool:
-    """Returns whether the Sender keeps it."""
+def _send(sender: Responses, response: Response, result: Iterable[bytes]) -> bool:
+    """Returns whether the sender keeps it."""
     try:
         if type(result) in (list, tuple):
             _send_items(sender, response, cast(Union[list[bytes], tuple[bytes, ...]], result))
@@ -63,7 +70,9 @@ def _close(result: object) -> None:
         close()
 
 
-def _send_items(sender: Sender, response: Response, items: list[bytes] | tuple[bytes, ...]) -> None:
+def _send_items(
+    sender: Responses, response: Response, items: list[bytes] | tuple[bytes, ...]
+) -> None:
     """Items that are all there already, so that the length is known."""
     if {*map(type, items)} - {bytes}:
         items = [*map(plain, items)]
@@ -73,7 +82,7 @@ def _send_items(sender: Sender, response: Response, items: list[bytes] | tuple[b
         sender.answer(response, items[0] if len(items) == 1 else b"".join(items), False)
 
 
-def _send_stream(sender: Sender, response: Response, items: Iterable[bytes]) -> None:
+def _send_stream(sender: Responses, response: Response, items: Iterable[bytes]) -> None:
     """Items that are made while they are sent: each leaves before the next is asked for."""
     now = type(items) not in (list, tuple)
     answered = False

@@ -159,6 +159,12 @@ def _set_access_log(file: str | None, format: str) -> None:
         raise UsageError(f"--access-log-format: {exc}") from exc
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="meinheld", description="Serves a WSGI app.")
     parser.add_argument(
@@ -188,6 +194,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="combined, json, or a %%-format of gunicorn's atoms, as '%%(h)s \"%%(r)s\" %%(s)s' "
         "(default: combined)",
     )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="call the app in N threads, for one that blocks (default: 0, in the server's own)",
+    )
     parser.add_argument("--version", action="version", version=f"meinheld {__version__}")
     arguments = parser.parse_args(argv)
     if arguments.app is None:
@@ -214,5 +227,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = "stop with Ctrl-C"
     print(f"meinheld {__version__} serves {arguments.app} on {urls} - {stop}", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):  # it was asked to stop, and has
-        server.run(app)
+        server.run(app, threads=arguments.threads)
     return 0

@@ -38,13 +38,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from threading import Lock, RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from meinheld._limits import LONGEST, Limits
 from meinheld._native import ffi, lib
+from meinheld._pool import Pool
 from meinheld._static import StaticFiles
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ READ_SIZE: Final = 65536
 _HAS_ADDRESSES: Final = sys.implementation.name == "cpython"
 
 Event = tuple[int, int, int, int]
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 class Gateway(Protocol):
@@ -95,7 +98,10 @@ class Gateway(Protocol):
         """A piece of output that was lent has left."""
 
     def finish(self, name: int, why: int, sent: int) -> None:
-        """A request of which the end was asked for has ended."""
+        """A request has ended of which the end was asked for, or before it was answered."""
+
+    def unsent(self, name: int, code: int) -> None:
+        """A thread's answer could not be sent as it is."""
 
     def end(self) -> None:
         """The run is over, and the C half gone: what is kept for requests is to be given back."""
@@ -139,20 +145,50 @@ _NO_TIMER: Final = -1
 _TIMER_RAN: Final = -2
 
 
+class _Blocked:
+    """A thread of the pool that waits where a greenlet would be parked."""
+
+    __slots__ = ("_error", "_gate", "_value")
+
+    def __init__(self) -> None:
+        self._gate = Lock()
+        self._gate.acquire()
+        self._value: object = None
+        self._error: BaseException | None = None
+
+    def wait(self) -> object:
+        """What give() is given, or raises what throw() is."""
+        self._gate.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def give(self, value: object) -> None:
+        """Lets it go on."""
+        self._value = value
+        self._gate.release()
+
+    def throw(self, error: BaseException | None = None) -> None:
+        """Lets it go on with an exception, GreenletExit as greenlet.throw() has it."""
+        self._error = error or GreenletExit()
+        self._gate.release()
+
+
 class Parking:
-    """A place where one greenlet at a time can wait to be resumed."""
+    """A place where one greenlet at a time can wait to be resumed, or one thread of the pool."""
 
     __slots__ = ("_greenlet", "_kept", "_loop", "_timer")
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._greenlet: greenlet | None = None  # parked here
+        self._greenlet: greenlet | _Blocked | None = None  # parked here
         self._kept: deque[object] | None = None  # resumes that came before their park
         self._timer = _NO_TIMER
 
     def park(self, timeout: float | None = None) -> object:
-        """Suspends the calling greenlet, which must be the loop's, until a resume; returns the
-        resume's value at once if one came before. After timeout seconds it returns EXPIRED.
+        """Suspends the calling greenlet, which must be the loop's, or blocks the calling thread, if
+        it is one of the loop's pool, until a resume; returns the resume's value at once if one came
+        before. After timeout seconds it returns EXPIRED.
 
         Raises RuntimeError in any other greenlet or thread, when something is parked here already,
         and when the loop has ended (which also wakes whoever is parked, by GreenletExit)."""
@@ -175,8 +211,10 @@ class Parking:
 class Loop:
     """One run of a server. All but resume() and post() belongs to the thread of run()."""
 
-    def __init__(self, gateway: Gateway, *, limits: Limits, max_fds: int) -> None:
-        """max_fds: size of the descriptor table at first.
+    def __init__(
+        self, gateway: Gateway, *, limits: Limits, max_fds: int, pool: Pool | None = None
+    ) -> None:
+        """max_fds: size of the descriptor table at first; pool: threads that run with the loop.
 
         Raises OSError or MemoryError if the kernel refuses."""
         options: Options = ffi.new("mhpy_options *")
@@ -204,12 +242,16 @@ class Loop:
         self._next: greenlet | None = None  # whom main is to switch to
         self._spares: list[greenlet] = []
         self._parked: dict[Parking, None] = {}  # in order of parking
+        self._pool = pool
+        self._arriving: set[_Blocked] = set()  # threads about to be parked
+        self._failed: BaseException | None = None  # of a thread, when the run was over
         self._timers: dict[int, Parking] = {}
         self._watches: dict[int, Callable[[int], None]] = {}
         # (parking, value), or (None, function) of post().
         self._ready: deque[tuple[Parking | None, Any]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
         self._over = False
+        self._ending = False
         self._draining = False
         self._pid = os.getpid()
         self._thread = 0  # of run()
@@ -267,12 +309,36 @@ class Loop:
         self._main = getcurrent()
         self._thread = get_ident()
         try:
+            if self._pool is not None:
+                self._pool.start(self._fail)
             turner: greenlet | None = None
             while not self._over:
                 (turner or greenlet(self._turn)).switch()
                 turner, self._next = self._next, None
         finally:
             self._end()
+
+    def _fail(self, exc: BaseException) -> None:
+        """Ends run() with exc, of a thread of the pool."""
+
+        def fail() -> None:
+            raise exc
+
+        if not self._over:
+            self.post(fail)
+        elif not isinstance(exc, GreenletExit):  # by which it was told of the end
+            self._failed = exc
+
+    def give_up(self) -> None:
+        """Lets run() end, once it comes to that, without waiting for threads of its pool that still
+        run an application. From any thread, and from a signal handler."""
+        if self._pool is not None:
+            self._pool.give_up()
+
+    def hurry(self) -> None:
+        """The same, if run() waits for nothing else already; then no post is heard any more."""
+        if self._ending:
+            self.give_up()
 
     def stop(self) -> None:
         """Ends run() after the batch in hand; what is open then is aborted."""
@@ -285,9 +351,11 @@ class Loop:
 
     def drain(self, timeout: float) -> None:
         """Stops accepting and ends run() when the last connection has gone; open exchanges are
-        aborted after timeout seconds, if that is not 0. A second drain stops at once."""
+        aborted after timeout seconds, if that is not 0. A second drain stops at once, and waits for
+        no thread."""
         if self._draining:
             self.stop()
+            self.give_up()
             return
         self._draining = True
         # 0 has a meaning of its own, so what rounds to it is made 1.
@@ -316,16 +384,33 @@ class Loop:
 
     def pause(self) -> None:
         """Lets all else that is ready have a turn first, where the caller may wait at all."""
-        if self._current is getcurrent() and not self._over:
+        mine = self._current is getcurrent() or (self._pool and self._pool.has_current())
+        if mine and not self._over:
             parking = Parking(self)
             parking.resume()
             parking.park()
 
-    def check_greenlet(self) -> None:
-        """Raises RuntimeError unless called in the greenlet that is the loop: only there can a
-        request wait, and the C half be called."""
-        if self._current is not getcurrent():
+    def check_request(self) -> None:
+        """Raises RuntimeError unless called in the greenlet that is the loop, or in a thread of its
+        pool: only there can a request wait."""
+        if self._current is not getcurrent() and not (self._pool and self._pool.has_current()):
             raise RuntimeError("a request can only wait in its own greenlet, and not after its end")
+
+    def call(self, function: Callable[[Argument], Result], argument: Argument) -> Result:
+        """Calls function in the loop's thread, where alone the C half may be called, and waits for
+        its result if that is another thread. Raises what it raises, and as park() does."""
+        if self._current is getcurrent():
+            return function(argument)
+        self.check_request()
+        blocked = _Blocked()
+
+        def call() -> None:
+            try:
+                blocked.give(function(argument))
+            except Exception as exc:
+                blocked.throw(exc)
+
+        return cast(Result, self._wait(blocked, call))
 
     def read(self, name: int, most: int, whole: bool) -> tuple[memoryview, int]:
         """At most so many bytes of a request's body, in a buffer that is valid until the next call,
@@ -441,6 +526,8 @@ class Loop:
                 ready(a)
         elif kind == lib.MHPY_LOG:
             gateway.trouble(a, b)
+        elif kind == lib.MHPY_UNSENT:
+            gateway.unsent(a, b)
         elif kind == lib.MHPY_DRAINED:
             self._over = True
         else:
@@ -476,6 +563,10 @@ class Loop:
         parking._timer = _NO_TIMER
         parking._greenlet = None
         del self._parked[parking]
+        if type(turner) is _Blocked:
+            turner.give(value)
+            return True
+        assert isinstance(turner, greenlet)
         self._result = value
         if len(self._spares) == MAX_SPARES:
             self._next = turner
@@ -488,17 +579,12 @@ class Loop:
     def _park(self, parking: Parking, timeout: float | None) -> object:
         me = self._current
         if me is None or me is not getcurrent():
+            if self._pool is not None and self._pool.has_current():
+                return self._block(parking, timeout)
             raise RuntimeError("only a request's own greenlet can be parked, and not after its end")
         if self._over:
             raise RuntimeError("the server has stopped")
-        if timeout is not None:
-            timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
-            if timer < 0:
-                raise _error(timer, 0, "arming a timeout")
-            parking._timer = timer
-            self._timers[timer] = parking
-        parking._greenlet = me
-        self._parked[parking] = None
+        self._seat(parking, me, timeout)
         if self._spares:
             self._spares.pop().switch()
         else:
@@ -508,6 +594,50 @@ class Loop:
         self._current = me
         result, self._result = self._result, None
         return result
+
+    def _seat(self, parking: Parking, who: greenlet | _Blocked, timeout: float | None) -> None:
+        """Has who wait at parking from now on."""
+        if timeout is not None:
+            timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
+            if timer < 0:
+                raise _error(timer, 0, "arming a timeout")
+            parking._timer = timer
+            self._timers[timer] = parking
+        parking._greenlet = who
+        self._parked[parking] = None
+
+    def _block(self, parking: Parking, timeout: float | None) -> object:
+        """Parks the calling thread: the loop does it, so that it happens before or after each
+        resume, and not at once."""
+        blocked = _Blocked()
+
+        def arrive() -> None:
+            if parking._kept:
+                blocked.give(parking._kept.popleft())
+            elif parking._greenlet is not None:
+                blocked.throw(RuntimeError("something is parked here already"))
+            else:
+                try:
+                    self._seat(parking, blocked, timeout)
+                except (RuntimeError, MemoryError) as exc:
+                    blocked.throw(exc)
+
+        return self._wait(blocked, arrive)
+
+    def _wait(self, blocked: _Blocked, function: Callable[[], None]) -> object:
+        """Has the loop call function, and waits until that, or what comes of it, lets this thread
+        go on. Raises GreenletExit at the end of the run, and RuntimeError after it."""
+        with self._lock:
+            if self._over or self._pid != os.getpid():
+                raise RuntimeError("the server has stopped")
+            self._arriving.add(blocked)
+
+        def arrived() -> None:
+            self._arriving.discard(blocked)
+            function()
+
+        self.post(arrived)
+        return blocked.wait()
 
     def _expire(self, timer: int) -> None:
         parking = self._timers.pop(timer, None)
@@ -527,8 +657,12 @@ class Loop:
     # ---- the end
 
     def _end(self) -> None:
-        """Ends every parked greenlet, and the hub."""
-        self._over = True
+        """Ends every parked greenlet and thread, and the hub, and waits for the pool."""
+        pool = self._pool if self._pid == os.getpid() else None
+        if pool is not None:
+            pool.clear()
+        with self._lock:
+            self._over = True
         raised = self._tell_ends()  # whoever comes back to the events finds them used up
         self._ready.clear()
         self._due = 0
@@ -537,11 +671,17 @@ class Loop:
             # world.
             _abandoned.append((self._parked.copy(), self._gateway))
             self._parked.clear()
+        while self._arriving:
+            self._arriving.pop().throw()
         while self._parked:
             parking = next(iter(self._parked))
             del self._parked[parking]
             turner, parking._greenlet = parking._greenlet, None
             assert turner is not None
+            if type(turner) is _Blocked:
+                turner.throw()
+                continue
+            assert isinstance(turner, greenlet)
             self._current = turner
             try:
                 turner.throw()
@@ -560,6 +700,11 @@ class Loop:
                 self._gateway.end()
             except BaseException as exc:
                 raised = exc
+        if pool is not None:
+            self._ending = True
+            pool.close()
+            pool.join()
+            raised = self._failed or raised
         if raised is not None:
             raise raised
 

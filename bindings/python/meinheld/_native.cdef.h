@@ -49,7 +49,8 @@ enum {
     MHPY_ENDED = -12,
     MHPY_REFUSED = -13,
     MHPY_RETURNED = -14,
-    MHPY_SERVED = -15
+    MHPY_SERVED = -15,
+    MHPY_UNSENT = -16
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
@@ -75,6 +76,8 @@ enum { MHPY_NO_FILE = 2 };
 
 typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
+typedef struct mhpy_mail mhpy_mail;
+typedef struct mhpy_stream mhpy_stream;
 
 typedef struct mh_config {
     size_t size;
@@ -174,3 +177,19 @@ int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now
 int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
 int mhpy_end(mhpy *hub, int64_t name, int now);
 int mhpy_abort(mhpy *hub, int64_t name);
+
+mhpy_mail *mhpy_mail_open(mhpy *hub);
+void mhpy_mail_drop(mhpy_mail *mail);
+int mhpy_mail_answer(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made,
+                     const char *body, size_t body_n, int lend);
+int mhpy_mail_file(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made, int fd,
+                   int64_t offset);
+int mhpy_mail_abort(mhpy_mail *mail, int64_t name);
+mhpy_stream *mhpy_stream_new(mhpy_mail *mail, int64_t name);
+void mhpy_stream_drop(mhpy_stream *stream);
+int mhpy_stream_head(mhpy_stream *stream, mhpy_made *made);
+int mhpy_stream_write(mhpy_stream *stream, const char *body, size_t body_n, int lend);
+int mhpy_stream_end(mhpy_stream *stream);
+int mhpy_stream_answer(mhpy_stream *stream, mhpy_made *made, const char *body, size_t body_n);
+int mhpy_stream_idle(mhpy_stream *stream);
+int mhpy_stream_wait(mhpy_stream *stream);

@@ -16,7 +16,33 @@
  * - Callbacks come inside mhpy_step and inside the flush that ends an answer. They only append
  *   events, so no Python code ever runs above a C frame of the loop, and greenlets may switch
  *   wherever Python code can.
- * - cffi releases the GIL around every call. Only mhpy_wakeup is called by other threads;
- *   _loop.py holds a lock around it and around the end of the hub.
+ * - Only mhpy_wakeup and what is said of mail is called by other threads. _loop.py holds a lock
+ *   around the first and around the end of the hub; the mail has a lock of its own.
+ * - cffi releases the GIL around every call, and beside a thread that computes it then takes 5 ms
+ *   until it is given back. The calls of other threads keep it: they are short, and wait for
+ *   nothing.
  */
+#include <string.h>
+
 #include "mhpy.h"
+
+#ifndef PYPY_VERSION
+/* Whether the function that cffi calls so keeps the GIL. The compiler decides it. */
+static inline bool mhpy_keeps_gil(const char *caller) {
+    return strcmp(caller, "_cffi_f_mhpy_stream_wait") != 0 &&
+           (strncmp(caller, "_cffi_f_mhpy_mail_", 18) == 0 ||
+            strncmp(caller, "_cffi_f_mhpy_stream_", 20) == 0 ||
+            strcmp(caller, "_cffi_f_mhpy_wakeup") == 0 ||
+            strcmp(caller, "_cffi_f_mhpy_check") == 0 || strcmp(caller, "_cffi_f_mhpy_make") == 0 ||
+            strcmp(caller, "_cffi_f_mhpy_unmake") == 0);
+}
+
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS \
+    {                          \
+        PyThreadState *_save = mhpy_keeps_gil(__func__) ? NULL : PyEval_SaveThread();
+#define Py_END_ALLOW_THREADS                \
+    if (_save) PyEval_RestoreThread(_save); \
+    }
+#endif

@@ -2,7 +2,7 @@
 two together."""
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 class CData(Protocol):
     """A C value: a pointer, a struct, an array."""
@@ -16,6 +16,12 @@ class Hub(CData, Protocol):
 
 class Made(CData, Protocol):
     """mhpy_made *"""
+
+class Mail(CData, Protocol):
+    """mhpy_mail *"""
+
+class Stream(CData, Protocol):
+    """mhpy_stream *"""
 
 class Batch(CData, Protocol):
     """mhpy_batch *"""
@@ -50,6 +56,8 @@ class Counts(CData, Protocol):
     requests: int
     timers: int
 
+Counted = TypeVar("Counted", Made, Mail, Stream)
+
 class FFI:
     NULL: Final[Any]
     errno: int
@@ -57,7 +65,7 @@ class FFI:
     def new(self, cdecl: str, init: Any = None) -> Any: ...
     def unpack(self, cdata: CData, length: int) -> Any: ...
     def string(self, cdata: CData) -> bytes: ...
-    def gc(self, cdata: Made, destructor: Callable[[Made], None]) -> Made: ...
+    def gc(self, cdata: Counted, destructor: Callable[[Counted], None]) -> Counted: ...
     def from_buffer(self, cdecl: str, buffer: bytes | bytearray | memoryview) -> CData: ...
 
 class Lib:
@@ -104,6 +112,7 @@ class Lib:
     MHPY_REFUSED: Final[int]
     MHPY_RETURNED: Final[int]
     MHPY_SERVED: Final[int]
+    MHPY_UNSENT: Final[int]
     MHPY_SHAPES: Final[int]
     MHPY_BLOCKS: Final[int]
     MHPY_HEADS: Final[int]
@@ -174,6 +183,34 @@ class Lib:
     def mhpy_lend(self, hub: Hub, name: int, body: CData, body_n: int) -> int: ...
     def mhpy_end(self, hub: Hub, name: int, now: int) -> int: ...
     def mhpy_abort(self, hub: Hub, name: int) -> int: ...
+    def mhpy_mail_open(self, hub: Hub) -> Mail: ...
+    def mhpy_mail_drop(self, mail: Mail) -> None: ...
+    def mhpy_mail_answer(
+        self,
+        mail: Mail,
+        slot: int,
+        gen: int,
+        made: Made,
+        body: bytes | CData,
+        body_n: int,
+        lend: int,
+    ) -> int: ...
+    def mhpy_mail_file(
+        self, mail: Mail, slot: int, gen: int, made: Made, fd: int, offset: int
+    ) -> int: ...
+    def mhpy_mail_abort(self, mail: Mail, name: int) -> int: ...
+    def mhpy_stream_new(self, mail: Mail, name: int) -> Stream: ...
+    def mhpy_stream_drop(self, stream: Stream) -> None: ...
+    def mhpy_stream_head(self, stream: Stream, made: Made) -> int: ...
+    def mhpy_stream_write(
+        self, stream: Stream, body: bytes | CData, body_n: int, lend: int
+    ) -> int: ...
+    def mhpy_stream_end(self, stream: Stream) -> int: ...
+    def mhpy_stream_answer(
+        self, stream: Stream, made: Made, body: bytes | CData, body_n: int
+    ) -> int: ...
+    def mhpy_stream_idle(self, stream: Stream) -> int: ...
+    def mhpy_stream_wait(self, stream: Stream) -> int: ...
 
 ffi: FFI
 lib: Lib

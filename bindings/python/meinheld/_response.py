@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Optional, Protocol, cast
+from typing import TYPE_CHECKING, Final, Optional, Protocol
 
 from meinheld._environ import Environ
+from meinheld._files import FileWrapper
 from meinheld._native import ffi, lib
 
 if TYPE_CHECKING:
-    from meinheld._native import Made
+    from meinheld._native import Made, Stream
 
 ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
 ErrorLog = Callable[[str, Optional[ExcInfo]], None]
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], None]
-Head = tuple[bytes, int]  # as mhpy_answer takes it: the text, and the number of its strings
 
 # What a stream may send before the loop has a turn, in bytes, each piece counting for some more: a
 # generator that never ends, with a client that reads all of it, must not starve the others.
@@ -31,9 +31,6 @@ ALL: Final = 3
 
 _check: Final = lib.mhpy_check
 
-# The head after a start_response that failed: another call needs exc_info all the same.
-_REFUSED: Final = cast(Head, ())
-
 
 class NothingMore(Exception):
     """No more of the response can be sent, since its client has gone. Never leaves the gateway."""
@@ -43,14 +40,69 @@ class TooLong(NothingMore):
     """No more can be sent, since the Content-Length is reached. What is over was cut."""
 
 
-class Pieces(Protocol):
-    """Who sends a response in pieces: a Sender."""
+class Responses(Protocol):
+    """Who sends responses: a Sender, or a MailSender."""
+
+    def refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:
+        """Answers for the application."""
+
+    def abort(self, name: int) -> None:
+        """Ends an exchange and its connection."""
+
+    def answer(self, response: Response, body: bytes, now: bool) -> None:
+        """Sends head, body and end in one; now: at once, for the application goes on. Raises
+        NothingMore, or ValueError."""
+
+    def file(self, response: Response, file: FileWrapper) -> bool:
+        """Sends head, file and end in one, and closes the file in the end; False if it can't.
+        Raises NothingMore, or ValueError."""
+
+    def report_length(self, response: Response) -> None:
+        """Tells the log of a body that is not as long as it was to be."""
+
+    def report_failure(self, response: Response, exc_info: ExcInfo) -> None:
+        """Tells the log of what the application has raised."""
 
     def head(self, response: Response) -> None:
-        """Sends the head, if it has not gone. Raises NothingMore."""
+        """Sends the head, if it has not gone. Raises NothingMore, or ValueError."""
 
     def send(self, response: Response, data: bytes, now: bool) -> None:
         """Sends a piece of a body whose head has gone. Raises NothingMore."""
+
+    def end(self, response: Response, now: bool) -> None:
+        """Ends a response whose head has gone; now as for answer()."""
+
+    def skip(self, response: Response) -> None:
+        """The application has nothing yet. Raises NothingMore."""
+
+
+class Head:
+    """The head of a response, as mhpy_answer takes it. It has no __init__, as Response has none."""
+
+    __slots__ = (
+        "made",  # the same ready to be sent many times; None: not yet
+        "pieces",  # how many strings the text has
+        "text",
+    )
+
+    made: Made | None
+    pieces: int
+    text: bytes
+
+    def __bool__(self) -> bool:
+        return self.pieces > 0
+
+    def make(self) -> bool:
+        """Makes it ready to be sent many times, if there is memory."""
+        made = lib.mhpy_make(self.text, len(self.text), self.pieces)
+        if made:
+            self.made = ffi.gc(made, lib.mhpy_unmake)
+        return self.made is not None
+
+
+# The head after a start_response that failed: another call needs exc_info all the same.
+_REFUSED: Final = Head()
+_REFUSED.text, _REFUSED.pieces, _REFUSED.made = b"", 0, None
 
 
 class Known:
@@ -60,33 +112,22 @@ class Known:
     The answer's head is kept beside the very arguments of start_response, whose types were all
     right. A repetition costs a comparison of lists, in place of a join, an encoding and a parsing
     in the C half; and it is made ready for that (Made) only when it comes, for most heads that
-    change do so each time."""
+    change do so each time. Several threads may answer the same question: what they learn is
+    replaced as one, and never changed."""
 
-    __slots__ = ("environ", "head", "headers", "made", "sender", "status")
+    __slots__ = ("environ", "last", "sender")
 
-    def __init__(self, sender: Pieces, environ: Environ) -> None:
+    def __init__(self, sender: Responses, environ: Environ) -> None:
         """sender: of its responses; environ: pristine, and never handed out."""
         self.sender = sender
         self.environ = environ
-        self.status: str | None = None  # None: not answered yet
-        self.headers: Headers = []
-        self.head: Head = (b"", 0)
-        self.made: Made | None = None  # head, once made ready
+        # What start_response got, and the head that it made of that; None: not answered yet.
+        self.last: tuple[str | None, Headers, Head] = (None, [], _REFUSED)
 
     def learn(self, status: str, headers: Headers, head: Head) -> None:
         """An answer's head, for which start_response got these."""
         if type(status) is str and type(headers) is list and all(map(_is_plain, headers)):
-            self.status = status
-            self.headers = headers.copy()
-            self.head = head
-            self.made = None
-
-    def make(self) -> None:
-        """Makes the head ready to be sent many times."""
-        text, pieces = self.head
-        made = lib.mhpy_make(text, len(text), pieces)
-        if made:
-            self.made = ffi.gc(made, lib.mhpy_unmake)
+            self.last = (status, headers.copy(), head)
 
 
 def _is_plain(header: tuple[str, str]) -> bool:
@@ -105,18 +146,22 @@ class Response:
         "gen",
         "head",  # None before start_response, _REFUSED after one that failed
         "known",  # what its request led to the last time
+        "of_head",  # whether the request is HEAD; known here if it is sent by mail
         "share",  # of the loop: what may be sent before others have a turn
         "slot",
         "stage",  # what has gone
+        "stream",  # of the C half, if it is sent by mail
     )
 
     environ: Environ
     gen: int
     head: Head | None
     known: Known
+    of_head: bool
     share: int
     slot: int
     stage: int
+    stream: Stream | None
 
     @property
     def name(self) -> int:
@@ -126,7 +171,7 @@ class Response:
     @property
     def text(self) -> bytes:
         """The head; nothing before a start_response that succeeded."""
-        return self.head[0] if self.head else b""
+        return self.head.text if self.head else b""
 
     @property
     def ended(self) -> bool:
@@ -147,14 +192,14 @@ class Response:
                 exc_info = None  # no cycle through this frame
         elif self.head is not None:
             raise AssertionError("start_response was called a second time, without exc_info")
-        known = self.known
+        last_status, last_headers, head = self.known.last
         # Types are looked at as well, for what is no str may say that it equals one.
         if (
-            headers == known.headers
-            and (status is known.status or (type(status) is str and status == known.status))
+            headers == last_headers
+            and (status is last_status or (type(status) is str and status == last_status))
             and type(headers) is list
         ):
-            for header, plain in zip(headers, known.headers):
+            for header, plain in zip(headers, last_headers):
                 if header is plain:
                     continue
                 if type(header) is not tuple:
@@ -163,9 +208,9 @@ class Response:
                 if type(name) is not str or type(value) is not str:
                     break
             else:
-                if known.made is None:
-                    known.make()
-                self.head = known.head
+                if head.made is None:
+                    head.make()
+                self.head = head
                 return self.write
         self._encode(status, headers)
         return self.write
@@ -191,7 +236,11 @@ class Response:
                 raise ValueError("status and headers that may not be sent together")
         except (TypeError, ValueError) as exc:
             raise _complaint(status, headers) or exc from None
-        self.head = head = (text, len(parts))
+        head = Head()
+        head.text = text
+        head.pieces = len(parts)
+        head.made = None
+        self.head = head
         self.known.learn(status, headers, head)
 
     def write(self, data: bytes) -> None:

@@ -6,13 +6,10 @@ end. All ask for MHPY_FINISH, which clears what is left."""
 
 from __future__ import annotations
 
-import sys
-from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Final, cast
-
-from greenlet import GreenletExit
+from typing import TYPE_CHECKING, Final
 
 from meinheld._files import FileWrapper
+from meinheld._kept import Keeper, Sent
 from meinheld._loop import Loop, Parking
 from meinheld._native import ffi, lib
 from meinheld._response import (
@@ -21,7 +18,6 @@ from meinheld._response import (
     HEAD,
     SHARE,
     ErrorLog,
-    ExcInfo,
     NothingMore,
     Response,
     TooLong,
@@ -36,7 +32,7 @@ BORROW: Final = 16384
 
 # The same of a piece of a stream, after which the application has to wait until all of it has left,
 # and not only most.
-_LEND: Final = 65536
+LEND: Final = 65536
 
 # What each piece of a stream counts for on top of its bytes (SHARE).
 _PIECE: Final = 4096
@@ -50,26 +46,13 @@ FAILED: Final = (
 )
 
 
-class _Sent:
-    """A file that is being sent, until its response has ended."""
-
-    __slots__ = ("context", "file", "response")
-
-    def __init__(self, response: Response, file: FileWrapper) -> None:
-        self.response = response
-        self.file = file
-        self.context: Context = copy_context()  # the application's, in which its close() is called
-
-
-class Sender:
+class Sender(Keeper):
     """Sends the responses of one loop."""
 
     def __init__(self, log: ErrorLog) -> None:
-        self._log = log
+        super().__init__(log)
         self._waits: dict[int, Parking] = {}
         self._loans: dict[int, Parking] = {}  # waits for all of a piece to leave
-        self._lent: dict[int, CData] = {}
-        self._files: dict[int, _Sent] = {}
 
     def attach(self, loop: Loop) -> None:
         """The loop that runs it; to be called before that runs."""
@@ -96,16 +79,12 @@ class Sender:
 
     def finish(self, name: int, why: int) -> None:
         """A request has ended, its client gone if it was not done."""
-        self._lent.pop(name, None)
         parking = self._waits.pop(name, None) or self._loans.pop(name, None)
         if parking is not None:
             parking.resume(False)
-        sent = self._files.pop(name, None)
+        sent = self.give_back(name, why)
         if sent is not None:
-            if why == lib.MH_FINISH_FILE:
-                title = sent.response.title()
-                self._log(f"{title}: its file became shorter, or could not be read", None)
-            self._close(sent)
+            self.close_file(sent)
 
     def close(self) -> None:
         """The run is over: closes the files of the requests that were open. Raises what means
@@ -114,22 +93,11 @@ class Sender:
         while self._files:
             _, sent = self._files.popitem()
             try:
-                self._close(sent)
+                self.close_file(sent)
             except BaseException as exc:
                 raised = exc
         if raised is not None:
             raise raised
-
-    def _close(self, sent: _Sent) -> None:
-        """Closes a file whose response has ended; there is nobody any more to answer if that
-        fails."""
-        try:
-            sent.context.run(sent.file.close)
-        except (KeyboardInterrupt, SystemExit, GreenletExit):
-            raise
-        except BaseException:
-            exc_info = cast(ExcInfo, sys.exc_info())
-            self._log(f"{sent.response.title()}: closing its file failed", exc_info)
 
     # ---- whole responses
 
@@ -150,7 +118,7 @@ class Sender:
         head = response.head
         if not head:
             raise AssertionError("the application returned without having called start_response")
-        text, pieces = head
+        text, pieces = head.text, head.pieces
         lend = len(body) >= BORROW
         data: bytes | CData = body
         if lend:
@@ -173,18 +141,6 @@ class Sender:
             raise response.refusal(code)
         self.report_length(response)
 
-    def report_failure(self, response: Response, exc_info: ExcInfo) -> None:
-        """Tells the log of what the application has raised."""
-        self._log(f"{response.title()} failed", exc_info)
-
-    def report_length(self, response: Response) -> None:
-        """Tells the log of a body that is not as long as it was to be."""
-        self._log(
-            f"{response.title()}: the body is not as long as its Content-Length says,"
-            f" {response.announced()}",
-            None,
-        )
-
     def file(self, response: Response, file: FileWrapper) -> bool:
         """Sends head, file and end in one, if this is a file that can be sent without reading it
         here; it is closed once the response has ended. Returns False if it can't, and nothing has
@@ -194,12 +150,12 @@ class Sender:
         place = file.descriptor()
         if place is None:
             return False
-        text, pieces = response.head
+        text, pieces = response.head.text, response.head.pieces
         code = lib.mhpy_file(self.hub, response.name, text, len(text), pieces, *place)
         if code == lib.MHPY_NO_FILE:
             return False
         if code == lib.MH_OK:
-            self._files[response.name] = _Sent(response, file)
+            self._files[response.name] = Sent(response, file)
         else:
             self.look_into(response, code)
         response.stage = ALL
@@ -214,7 +170,7 @@ class Sender:
             return
         if not response.head:
             raise AssertionError("the application sent a body before it called start_response")
-        text, pieces = response.head
+        text, pieces = response.head.text, response.head.pieces
         code = lib.mhpy_head(self.hub, response.name, text, len(text), pieces)
         if code < 0:
             raise response.refusal(code)
@@ -227,7 +183,7 @@ class Sender:
         which nothing more can be sent."""
         name = response.name
         waits = self._waits
-        if len(data) < _LEND:
+        if len(data) < LEND:
             code = lib.mhpy_write(self.hub, name, data, len(data), now)
         else:
             waits = self._loans

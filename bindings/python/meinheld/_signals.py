@@ -115,8 +115,11 @@ class Signals:
         if not self.interrupted:
             self.interrupted = True
             self._loop.post(_interrupt)
+            self._loop.hurry()
         elif self._is_served(frame):  # it holds the loop, and somebody is pressing Ctrl-C
             raise KeyboardInterrupt
+        else:
+            self._loop.give_up()
 
     def _is_served(self, frame: FrameType | None) -> bool:
         """Whether an application is what frame runs: it was called to serve, or it is in a greenlet
@@ -131,6 +134,7 @@ class Signals:
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         self._chain(number, frame)
         self._loop.post(self._drain)
+        self._loop.hurry()
 
     def _drain(self) -> None:
         self._loop.drain(0)

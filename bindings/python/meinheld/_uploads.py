@@ -9,14 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import BinaryIO, Final, cast
 
 from meinheld._environ import Environ
 from meinheld._input import AHEAD, coming_input
 from meinheld._loop import Loop, Parking
 from meinheld._native import lib
-from meinheld._response import ErrorLog, ExcInfo
-from meinheld._sender import BAD_REQUEST, FAILED, TOO_LARGE, Sender
+from meinheld._response import ErrorLog, ExcInfo, Responses
+from meinheld._sender import BAD_REQUEST, FAILED, TOO_LARGE
 
 # Bodies of one loop in memory, all together; above it any more goes to a file.
 MAX_IN_MEMORY: Final = 64 * 1024 * 1024
@@ -44,12 +45,18 @@ def _keep_large_blocks(size: int) -> None:
 
 
 class Memory:
-    """How many bytes of bodies a loop holds in memory."""
+    """How many bytes of bodies a loop holds in memory. Any thread gives them back."""
 
-    __slots__ = ("used",)
+    __slots__ = ("_lock", "used")
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self.used = 0
+
+    def count(self, n: int) -> None:
+        """Counts n bytes more, or less."""
+        with self._lock:
+            self.used += n
 
 
 class Upload:
@@ -109,7 +116,7 @@ class Upload:
             self._count(room)
 
     def _count(self, room: int) -> None:
-        self._memory.used += room - self._room
+        self._memory.count(room - self._room)
         self._room = room
 
     def _spool(self) -> None:
@@ -167,26 +174,33 @@ class Stream:
 
     def fill(self, view: memoryview) -> int:
         """Puts the next bytes there, as Fill says; waits by suspending the request. Raises
-        RuntimeError anywhere but in a request's own greenlet."""
-        self._loop.check_greenlet()
+        RuntimeError anywhere but in a request's own greenlet or thread."""
+        self._loop.check_request()
         if self._ahead:
             data = self._ahead[: len(view)]
             self._ahead = self._ahead[len(data) :]
             view[: len(data)] = data
             return len(data)
         while not self._complete and self.reason is None:
-            n, state = self._loop.read_into(self._name, view, False)
+            n, state, parking = self._loop.call(self._read, view)
             self._complete = state == lib.MHPY_READ_END
             if n:
                 return n
-            if state == lib.MHPY_READ_WAIT:
-                self._parking = Parking(self._loop)
-                self._parking.park()
+            if parking is not None:
+                parking.park()
             elif state < 0:
                 self._fail(state)
         if self.reason is not None:
             raise OSError(*self.reason)
         return 0
+
+    def _read(self, view: memoryview) -> tuple[int, int, Parking | None]:
+        """Reads what there is, in the loop's thread: the bytes, what follows them, and where to
+        wait for more."""
+        n, state = self._loop.read_into(self._name, view, False)
+        if not n and state == lib.MHPY_READ_WAIT:
+            self._parking = Parking(self._loop)
+        return n, state, self._parking
 
     def _fail(self, error: int) -> None:
         if error == lib.MH_ESTATE:
@@ -220,14 +234,15 @@ class Uploads:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: Responses,
         log: ErrorLog,
         buffer: int,
         stream: bool,
-        ready: Callable[[int, Environ], None],
+        ready: Callable[[int, Environ, Callable[[], None]], None],
     ) -> None:
         """buffer: bytes of a body above which it goes to a file; stream: whether no body is waited
-        for; ready: called with a request's name and environ, its wsgi.input set, to serve it."""
+        for; ready: called with a request's name and environ, its wsgi.input set, to serve it, and
+        to call what it is given when the body is no longer needed, from any thread."""
         self._sender = sender
         self._log = log
         self._buffer = buffer
@@ -264,16 +279,20 @@ class Uploads:
         upload = self._uploads.get(name)
         if upload is not None:
             self._receive(upload)
-        elif name in self._streams:
-            self._streams[name].readable()
+            return
+        stream = self._streams.get(name)
+        if stream is not None:
+            stream.readable()
 
     def finish(self, name: int, why: int) -> None:
         """A request has ended."""
         upload = self._uploads.pop(name, None)
         if upload is not None:
             upload.close()
-        elif name in self._streams:
-            self._streams[name].finish(why)
+            return
+        stream = self._streams.get(name)
+        if stream is not None:
+            stream.finish(why)
 
     # ---- bodies that are collected
 
@@ -288,13 +307,11 @@ class Uploads:
 
     def _hand_on(self, upload: Upload, state: int) -> None:
         """Serves a request whose body is complete; state may be the error for which it is not."""
-        try:
-            if state == lib.MHPY_READ_END:
-                self._ready(upload.name, upload.environ)
-            else:
-                self.refuse(upload.name, state)
-        finally:
+        if state == lib.MHPY_READ_END:
+            self._ready(upload.name, upload.environ, upload.close)
+        else:
             upload.close()
+            self.refuse(upload.name, state)
 
     def _keep(self, upload: Upload, whole: memoryview | None) -> int:
         """Takes some of a body, or is given the whole, and makes it ready if it is complete.
@@ -335,11 +352,12 @@ class Uploads:
         stream = Stream(self._loop, name, ahead)
         environ["wsgi.input"] = body = coming_input(stream.fill)
         self._streams[name] = stream
-        try:
-            self._ready(name, environ)
-        finally:
+
+        def done() -> None:
             del self._streams[name]
             body.raw.close()
+
+        self._ready(name, environ, done)
 
     # ---- requests that fail by their body
 

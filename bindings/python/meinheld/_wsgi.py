@@ -8,9 +8,8 @@ word."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from greenlet import GreenletExit
 
@@ -22,7 +21,17 @@ from meinheld._files import FileWrapper
 from meinheld._input import NO_INPUT
 from meinheld._loop import VERSION, Event, Loop
 from meinheld._native import lib
-from meinheld._response import NOTHING, SHARE, ErrorLog, ExcInfo, Known, NothingMore, Response
+from meinheld._pool import Pool
+from meinheld._response import (
+    NOTHING,
+    SHARE,
+    ErrorLog,
+    ExcInfo,
+    Known,
+    NothingMore,
+    Response,
+    Responses,
+)
 from meinheld._sender import BAD_REQUEST, BORROW, FAILED, Sender
 from meinheld._trouble import describe
 from meinheld._uploads import Uploads
@@ -39,6 +48,8 @@ _answer_made: Final = lib.mhpy_answer_made
 class Gateway:
     """Serves one application in one loop."""
 
+    pool: Pool | None = None  # the threads in which it calls the application, if it does
+
     def __init__(
         self,
         app: Application,
@@ -48,16 +59,18 @@ class Gateway:
         ends: Ends | None = None,
         variables: dict[str, str] | None = None,
         stream: bool = False,
+        responses: Responses | None = None,
     ) -> None:
         """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
         to a file; ends: who is to be told of the requests' ends; variables: what each environ has
         besides (check_variables); stream: whether the application is called without waiting for
-        bodies."""
+        bodies; responses: who sends the application's, if that runs in other threads."""
         self._app = ends.wrap(app) if ends else app
         self._log = log
         self._ends = ends
         self._sender = Sender(log)
-        self._uploads = Uploads(self._sender, log, buffer, stream, self._serve_uploaded)
+        self._responses: Responses = responses or self._sender
+        self._uploads = Uploads(self._responses, log, buffer, stream, self._serve_uploaded)
         self._plans = Plans(
             places,
             {
@@ -66,7 +79,7 @@ class Gateway:
                 "wsgi.input": NO_INPUT,
                 "wsgi.input_terminated": True,
                 "wsgi.errors": ERRORS,
-                "wsgi.multithread": False,
+                "wsgi.multithread": responses is not None,
                 "wsgi.multiprocess": True,
                 "wsgi.run_once": False,
                 "wsgi.file_wrapper": FileWrapper,
@@ -77,7 +90,7 @@ class Gateway:
         )
         self._peers = self._plans.peers
         self._known: dict[int, Known] = {}
-        self._anything = Known(self._sender, {})  # for requests that are no known head
+        self._anything = Known(self._responses, {})  # for requests that are no known head
         self.shape = self._plans.learn
         self.peer = self._plans.meet
 
@@ -118,7 +131,7 @@ class Gateway:
             return
         known = self._anything
         if head:
-            known = self._known[head] = Known(self._sender, environ.copy())
+            known = self._known[head] = Known(self._responses, environ.copy())
         environ |= met
         if flags and flags & lib.MHPY_HAS_BODY:
             if self._ends:
@@ -191,11 +204,19 @@ class Gateway:
         """Something goes wrong, or is well again, that concerns no request."""
         self._log(describe(what, detail), None)
 
+    def unsent(self, name: int, code: int) -> None:
+        """An answer from another thread could not be sent as it is."""
+        raise AssertionError("nothing is sent by mail")
+
     # ---- the application
 
-    def _serve_uploaded(self, name: int, environ: Environ) -> None:
-        """Serves a request with a body, once that is complete or to be read while it comes."""
-        self._serve(name & _SLOT, name >> 32, environ, self._anything)
+    def _serve_uploaded(self, name: int, environ: Environ, done: Callable[[], None]) -> None:
+        """Serves a request with a body, once that is complete or to be read while it comes; done is
+        to be called when it has been served."""
+        try:
+            self._serve(name & _SLOT, name >> 32, environ, self._anything)
+        finally:
+            done()
 
     def _serve(self, slot: int, gen: int, environ: Environ, known: Known) -> None:
         """Calls the application, and sends what it answers."""
@@ -211,10 +232,11 @@ class Gateway:
         try:
             result = app(environ, response.start)
             # The plainest answer, and the most frequent: [body], with a head that is known.
-            if type(result) is list and len(result) == 1 and response.head is known.head:
+            head = response.head
+            if type(result) is list and len(result) == 1 and head is not None:
                 body = result[0]  # type: ignore[unreachable]  # start_response sets head
                 if type(body) is bytes and not response.stage:
-                    made = known.made
+                    made = head.made
                     size = len(body)
                     if made is not None and size < BORROW:
                         code = _answer_made(self._loop.hub, slot, gen, made, body, size)
@@ -222,15 +244,20 @@ class Gateway:
                             self._sender.look_into(response, code)
                         return
             send_result(self._sender, response, result)
-        except NothingMore:
-            pass
-        except BaseException as exc:  # asyncio.CancelledError and its like mean nothing to run()
-            if not self._leaves(exc):
-                self._fail(response, _exc_info())
-                return
-            if not response.ended:
-                self._sender.abort(response.name)
-            raise
+        except BaseException as exc:
+            self._end_early(response, exc)
+
+    def _end_early(self, response: Response, exc: BaseException) -> None:
+        """Deals with the exception being handled, by which a response has ended. Raises it if run()
+        is to hear of it."""
+        if isinstance(exc, NothingMore):
+            return
+        if not self._leaves(exc):  # asyncio.CancelledError and its like mean nothing to run()
+            self._fail(response, (type(exc), exc, exc.__traceback__))
+            return
+        if not response.ended:
+            self._responses.abort(response.name)
+        raise exc
 
     def _leaves(self, exc: BaseException) -> bool:
         """Whether run() is to hear of it. GreenletExit is how the loop, once over, ends what is
@@ -242,17 +269,12 @@ class Gateway:
         only because of its request's body, that is the client's failure, and not logged."""
         error = self._uploads.error(response.name, exc_info[1])
         if not error:
-            self._sender.report_failure(response, exc_info)
+            self._responses.report_failure(response, exc_info)
         if response.ended:
             return
         if response.stage:
-            self._sender.abort(response.name)
+            self._responses.abort(response.name)
         elif error:
             self._uploads.refuse(response.name, error)
         else:
-            self._sender.refuse(response.name, FAILED)
-
-
-def _exc_info() -> ExcInfo:
-    """The exception being handled."""
-    return cast(ExcInfo, sys.exc_info())
+            self._responses.refuse(response.name, FAILED)

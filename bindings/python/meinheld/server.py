@@ -17,9 +17,10 @@ from greenlet import getcurrent, greenlet
 
 from meinheld import _accesslog, _sockets
 from meinheld._accesslog import AccessLog, Ends, OpenLog
-from meinheld._environ import check_variables
+from meinheld._environ import Place, check_variables
 from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
+from meinheld._pooled import PooledGateway
 from meinheld._response import ErrorLog, ExcInfo
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
@@ -42,6 +43,7 @@ class _Settings:
         self.stream_request_body = False
         self.backlog = 1024
         self.picoev_max_fd = 1024
+        self.threads = 0
         self.statics: dict[bytes, StaticFiles] = {}
         self.environ: dict[str, str] = {}
         self.log: ErrorLog = _log
@@ -102,9 +104,15 @@ def set_listen_socket(socket_fd: int | Iterable[int]) -> None:
 # ---- running
 
 
-def run(app: Application, silent: bool = False) -> None:
+def run(app: Application, silent: bool = False, threads: int | None = None) -> None:
     """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first) or
     SIGINT. Signals are only taken in the main thread, and given back at the end.
+
+    With threads=0 the app is called in this thread, one request at a time. With threads=N it is
+    called in N threads of their own, so that one that blocks holds up nobody but the N-th at once;
+    more requests than that wait, and those whose clients leave meanwhile are never begun. None: as
+    set_threads() says. At its end, run() waits for an app that still runs in a thread, unless a
+    second SIGINT, SIGTERM or shutdown() says not to; such a thread goes on in the background.
 
     The sockets that listen() opened are closed then. A later run() opens the same ones again,
     unless listen() was called in between.
@@ -114,7 +122,8 @@ def run(app: Application, silent: bool = False) -> None:
     listens; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
-    loop, listeners = _begin(app)
+    count = _settings.threads if threads is None else _integer("threads", threads, 0)
+    loop, listeners = _begin(app, count)
     signals = Signals(loop)
     try:
         with signals:
@@ -135,7 +144,7 @@ def run(app: Application, silent: bool = False) -> None:
         _end(loop)  # if the signals could not be taken
 
 
-def _begin(app: Application) -> tuple[Loop, list[Listener]]:
+def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
     """A loop that is to serve app, and the listeners that it is to serve."""
     with _lock:
         if not _listeners:
@@ -145,7 +154,7 @@ def _begin(app: Application) -> tuple[Loop, list[Listener]]:
         listeners = list(_listeners)
         log = _settings.access_log.open() if _settings.access_log else None
         try:
-            loop = _make_loop(app, listeners, log)
+            loop = _make_loop(app, listeners, log, threads)
         except BaseException:
             if log:
                 log.close()
@@ -156,21 +165,15 @@ def _begin(app: Application) -> tuple[Loop, list[Listener]]:
     return loop, listeners
 
 
-def _make_loop(app: Application, listeners: list[Listener], log: OpenLog | None) -> Loop:
-    logger, lines = _settings.access_logger, log.log.format if log else None
-    gateway = Gateway(
-        app,
-        [listener.place for listener in listeners],
-        _settings.log,
-        _settings.client_body_buffer_size,
-        Ends(_settings.log, logger, lines) if logger or lines else None,
-        _settings.environ,
-        _settings.stream_request_body,
-    )
+def _make_loop(
+    app: Application, listeners: list[Listener], log: OpenLog | None, threads: int
+) -> Loop:
+    gateway = _make_gateway(app, [listener.place for listener in listeners], log, threads)
     loop = Loop(
         gateway,
         limits=_settings.limits,
         max_fds=_settings.picoev_max_fd,
+        pool=gateway.pool,
     )
     try:
         gateway.attach(loop)
@@ -180,6 +183,18 @@ def _make_loop(app: Application, listeners: list[Listener], log: OpenLog | None)
         loop.close()
         raise
     return loop
+
+
+def _make_gateway(
+    app: Application, places: list[Place], log: OpenLog | None, threads: int
+) -> Gateway:
+    """What calls app, in so many threads."""
+    logger, lines = _settings.access_logger, log.log.format if log else None
+    ends = Ends(_settings.log, logger, lines) if logger or lines else None
+    buffer = _settings.client_body_buffer_size
+    stream = _settings.stream_request_body
+    common = (app, places, _settings.log, buffer, ends, _settings.environ, stream)
+    return PooledGateway(*common, threads=threads) if threads else Gateway(*common)
 
 
 def _end(loop: Loop) -> None:
@@ -222,6 +237,7 @@ def shutdown(timeout: float = 0) -> None:
     seconds = _number("timeout", timeout)
     for loop in list(_running):
         loop.post(lambda loop=loop: loop.drain(seconds))  # type: ignore[misc]
+        loop.hurry()
 
 
 def stop(timeout: float = 0) -> None:
@@ -347,6 +363,16 @@ def get_stream_request_body() -> bool:
     return _settings.stream_request_body
 
 
+def set_threads(count: int) -> None:
+    """In how many threads run() calls the app; 0: in its own, one request at a time. 0."""
+    _settings.threads = _integer("threads", count, 0)
+
+
+def get_threads() -> int:
+    """See set_threads."""
+    return _settings.threads
+
+
 def set_backlog(connections: int) -> None:
     """Connections that may wait to be accepted, for each later listen(); the kernel has a limit of
     its own (net.core.somaxconn). 1024."""
@@ -435,8 +461,9 @@ def get_environ() -> dict[str, str]:
 
 
 def set_error_logger(logger: Any) -> None:
-    """Where errors of applications go: an object with error(type, value, traceback), or None for
-    nowhere. Without this call they go to logging's "meinheld.error"."""
+    """Where errors of applications go: an object with error(type, value, traceback), called in the
+    thread that ran the app, or None for nowhere. Without this call they go to logging's
+    "meinheld.error"."""
     if logger is None:
         _settings.log = _log_nothing
         return

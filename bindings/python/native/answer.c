@@ -17,19 +17,7 @@ static mh_req *find(mhpy *hub, int64_t name, mhpy__slot **slot) {
     return *slot ? (*slot)->thing : NULL;
 }
 
-/* A head taken apart. */
-typedef struct head {
-    int status;
-    mh_str reason;
-    const mh_str *fields;
-    size_t n; /* pairs */
-} head;
-
-/* Behind it lie the strings of head, and then their text. */
-struct mhpy_made {
-    head head;
-    mh_str strings[];
-};
+typedef mhpy__head head;
 
 /* "200 OK": three digits, then the end or a space and the reason (PEP 3333, start_response). */
 static bool read_status(head *out, mh_str s) {
@@ -96,6 +84,23 @@ int mhpy_check(const char *text, size_t n, size_t pieces) {
     return rc;
 }
 
+/* The Content-Length among the fields, which have been checked; MH_LENGTH_UNKNOWN if there is
+ * none. */
+static int64_t announced(const head *h) {
+    static const char name[] = "content-length";
+    for (size_t i = 0; i < h->n; i++) {
+        mh_str s = h->fields[2 * i], value = h->fields[2 * i + 1];
+        if (s.n != sizeof name - 1 || strncasecmp(s.p, name, s.n) != 0) continue;
+        int64_t length = 0;
+        for (size_t k = 0; k < value.n; k++) {
+            if (__builtin_mul_overflow(length, 10, &length)) return MH_LENGTH_UNKNOWN;
+            if (__builtin_add_overflow(length, value.p[k] - '0', &length)) return MH_LENGTH_UNKNOWN;
+        }
+        return length;
+    }
+    return MH_LENGTH_UNKNOWN;
+}
+
 mhpy_made *mhpy_make(const char *text, size_t n, size_t pieces) {
     if (pieces > n) return NULL; /* even empty strings take newlines; nothing below overflows */
     mhpy_made *made = malloc(sizeof *made + pieces * sizeof made->strings[0] + n);
@@ -106,10 +111,14 @@ mhpy_made *mhpy_make(const char *text, size_t n, size_t pieces) {
         free(made);
         return NULL;
     }
+    made->length = announced(&made->head);
+    made->users = 1;
     return made;
 }
 
-void mhpy_unmake(mhpy_made *made) { free(made); }
+void mhpy_unmake(mhpy_made *made) {
+    if (made && atomic_fetch_sub_explicit(&made->users, 1, memory_order_acq_rel) == 1) free(made);
+}
 
 /* Sends all there is, or what is due. What it finds is told by events, or by the next step. */
 static void flush(mhpy *hub, int now) {
@@ -146,7 +155,7 @@ static bool is_head(const mh_req *req) {
     return method.n == 4 && memcmp(method.p, "HEAD", 4) == 0;
 }
 
-static int answer(mhpy *hub, mh_req *req, const head *h, mh_str body, int how) {
+int mhpy__answer(mhpy *hub, mh_req *req, const head *h, mh_str body, int how) {
     bool borrow = (how & MHPY_BORROW) != 0;
     int rc;
     if (body.n == 0 && is_head(req)) {
@@ -169,7 +178,7 @@ int mhpy_answer_made(mhpy *hub, uint32_t slot_number, uint32_t gen, const mhpy_m
     mhpy__slot *slot;
     mh_req *req = find(hub, (int64_t)((uint64_t)gen << 32 | slot_number), &slot);
     if (!req) return MH_ECLOSED;
-    return answer(hub, req, &made->head, (mh_str){body, body_n}, 0);
+    return mhpy__answer(hub, req, &made->head, (mh_str){body, body_n}, 0);
 }
 
 int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces,
@@ -181,11 +190,10 @@ int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, s
     int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
     if ((how & MHPY_BORROW) && body_n) slot->want |= MHPY__WANT_KEPT;
-    return answer(hub, req, &h, (mh_str){body, body_n}, how);
+    return mhpy__answer(hub, req, &h, (mh_str){body, body_n}, how);
 }
 
-/* How many bytes file fd has from offset on; 0 if that can't be said, or it can't be sent. */
-static int64_t file_rest(int fd, int64_t offset) {
+int64_t mhpy__file_rest(int fd, int64_t offset) {
     struct stat st;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || (flags & (O_PATH | O_DIRECT)) || (flags & O_ACCMODE) == O_WRONLY) return 0;
@@ -195,8 +203,7 @@ static int64_t file_rest(int fd, int64_t offset) {
     return st.st_size - offset;
 }
 
-/* Head, file, end. copy is closed whatever happens. */
-static int send_file(mh_req *req, const head *h, int copy, int64_t offset, int64_t rest) {
+int mhpy__send_file(mh_req *req, const head *h, int fd, int64_t offset, int64_t rest) {
     /* 304 has no body, and its length is another response's (RFC 9110 8.6). */
     int64_t length = h->status == 304 ? MH_LENGTH_UNKNOWN : rest;
     int rc = mh_res_head(req, h->status, h->reason, h->fields, h->n, length);
@@ -204,10 +211,10 @@ static int send_file(mh_req *req, const head *h, int copy, int64_t offset, int64
     if (rc == MH_EINVAL)
         rc = mh_res_head(req, h->status, h->reason, h->fields, h->n, MH_LENGTH_UNKNOWN);
     if (rc < 0) {
-        close(copy);
+        close(fd);
         return rc;
     }
-    rc = mh_res_file(req, copy, offset, rest, 1);
+    rc = mh_res_file(req, fd, offset, rest, 1);
     if (rc == MH_EINVAL) return break_off(req, MH_ERANGE); /* it has become shorter than offset */
     /* It may be longer than the head's length, which is what is meant. */
     if (rc < 0 && rc != MH_ERANGE) return break_off(req, rc);
@@ -222,11 +229,11 @@ int mhpy_file(mhpy *hub, int64_t name, const char *head_text, size_t head_n, siz
     head h;
     int rc = scratch_head(hub, &h, head_text, head_n, pieces);
     if (rc < 0) return rc;
-    int64_t rest = file_rest(fd, offset);
+    int64_t rest = mhpy__file_rest(fd, offset);
     int copy = rest > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (copy < 0) return MHPY_NO_FILE;
     slot->want |= MHPY__WANT_KEPT;
-    rc = send_file(req, &h, copy, offset, rest);
+    rc = mhpy__send_file(req, &h, copy, offset, rest);
     flush(hub, 0);
     return rc;
 }

@@ -36,6 +36,7 @@ static int configure(mhpy *hub, const mhpy_options *options) {
     int rc = mh_loop_new(&hub->loop, &loop_config);
     if (rc < 0) return rc;
 
+    hub->high_water = options->config.high_water;
     mh_handlers on;
     mhpy__handlers(&on, hub);
     return mh_server_new(&hub->srv, hub->loop, &on, &options->config);
@@ -69,7 +70,9 @@ fail:
 
 void mhpy_free(mhpy *hub) {
     if (!hub) return;
+    mhpy__mail_close(hub->mail);
     mh_loop_free(hub->loop); /* the server too; what its callbacks append is thrown away */
+    mhpy_mail_drop(hub->mail);
     for (uint32_t i = 0; i < hub->timers.n; i++)
         free(hub->timers.slots[i].thing);
     free(hub->timers.slots);
@@ -115,7 +118,10 @@ int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch) {
     do {
         /* What sending brings must not wait for what the step waits for. */
         mh_loop_flush(hub->loop);
-        rc = mh_loop_step(hub->loop, hub->ev.n ? 0 : timeout_ms);
+        rc = mh_loop_step(hub->loop, hub->ev.n ? 0 : mhpy__mail_timeout(hub, timeout_ms));
+        /* What threads have answered leaves before Python is asked, which may have to wait for its
+         * lock. */
+        mhpy__mail_deliver(hub);
         if (hub->ev.lost) return MH_ENOMEM;
         if (__atomic_exchange_n(&hub->woken, 0, __ATOMIC_ACQ_REL)) break;
     } while (rc >= 0 && timeout_ms < 0 && hub->ev.n == 0);

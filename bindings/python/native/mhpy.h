@@ -2,9 +2,9 @@
  * the batch, and Python's answers become library calls. Nothing here calls Python, or knows it.
  *
  * A hub is one run of a server: a loop, a server on it, and what is said here. It belongs to the
- * thread that steps it; mhpy_wakeup alone may be called from others. Every function takes a NULL
- * hub as one that has been closed and answers MH_ECLOSED, so that an application which outlives
- * the run can do no harm.
+ * thread that steps it; mhpy_wakeup, and what is said of mail, alone may be called from others.
+ * Every function takes a NULL hub as one that has been closed and answers MH_ECLOSED, so that an
+ * application which outlives the run can do no harm.
  *
  * A request is called by a name: the number of its slot and the slot's generation. The name of a
  * request that has finished is refused with MH_ECLOSED, whatever became of its slot.
@@ -12,6 +12,7 @@
 #ifndef MHPY_H
 #define MHPY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +43,8 @@ enum {
     MHPY_FORGET = -4, /* MHPY_SHAPES, MHPY_BLOCKS or MHPY_HEADS: all told of those so far is void */
     MHPY_READABLE = -5, /* name: mhpy_read would say something else than MHPY_READ_WAIT */
     MHPY_WRITABLE = -6, /* name: output has fallen below low water after MH_FULL */
-    MHPY_FINISH = -7,   /* name, why, sent: only for requests kept by mhpy_keep and its like */
+    MHPY_FINISH = -7,   /* name, why, sent: for requests kept by mhpy_keep and its like, and for
+                           all that end by something else than MH_FINISH_DONE */
     MHPY_TIMER = -8,    /* timer: it has run and is gone */
     MHPY_WATCH = -9,    /* fd, events */
     MHPY_DRAINED = -10, /* the drain has ended */
@@ -54,13 +56,14 @@ enum {
      * told; its pieces: the peer's address, its port, and the request line, cut at each NUL. Only
      * after mhpy_tell_ends. */
     MHPY_REFUSED = -13,
-    MHPY_RETURNED =
-        -14, /* name: a piece of mhpy_lend that was waited for has left, or never will */
+    /* name: a piece of mhpy_lend that was waited for has left, or never will */
+    MHPY_RETURNED = -14,
     /* pieces, status, sent; then as for MHPY_ENDED. The end of a request that was never told since
      * the C half has answered it with a file; its pieces: the peer's address and port, method,
      * target, path, query, protocol, then its fields, each name before its value. Only after
      * mhpy_tell_ends. */
-    MHPY_SERVED = -15
+    MHPY_SERVED = -15,
+    MHPY_UNSENT = -16 /* name, code: an answer by mail could not be sent, or not all of it */
 };
 
 /* The tables of what has been seen lately. */
@@ -96,6 +99,8 @@ enum { MHPY_NO_FILE = 2 };
 
 typedef struct mhpy mhpy;
 typedef struct mhpy_made mhpy_made;
+typedef struct mhpy_mail mhpy_mail;
+typedef struct mhpy_stream mhpy_stream;
 
 typedef struct mhpy_options {
     mh_config config;     /* of the server */
@@ -197,7 +202,7 @@ int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole);
 int mhpy_check(const char *head, size_t head_n, size_t pieces);
 /* Such a head made ready to be sent many times. NULL if there is no memory or it is malformed. */
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);
-/* Frees it; NULL is ignored. Nothing of it is looked at after the call that sent it. */
+/* Frees it, when what was sent with it has been; NULL is ignored. From any thread. */
 void mhpy_unmake(mhpy_made *made);
 /* The whole response of request slot, generation gen, in one call, and mh_loop_flush_due after
  * it; body is copied. A Content-Length in the head that is not body_n: what is over is cut, what is
@@ -237,6 +242,55 @@ int mhpy_end(mhpy *hub, int64_t name, int now);
 /* Ends the exchange and the connection. Errors: MH_ECLOSED. */
 int mhpy_abort(mhpy *hub, int64_t name);
 
+/* ---- from other threads: a hub's mail -------------------------------------------------------- */
+
+/* Other threads answer by mail. What they send is copied and handed to the thread of the hub, which
+ * sends it inside mhpy_step, with no need of Python; they never wait for it unless they ask to.
+ * mail and streams are counted, and may outlive their hub: then all of this is MH_ESTATE. So does a
+ * NULL mail. All but mhpy_mail_open may be called from any thread, with one thread to a stream. */
+
+/* The mail of a hub, opened by the first call; NULL if there is no memory. */
+mhpy_mail *mhpy_mail_open(mhpy *hub);
+/* Gives the caller's share of it back; NULL is ignored. */
+void mhpy_mail_drop(mhpy_mail *mail);
+/* mhpy_answer_made by mail, for a request without a stream. lend: body is not copied but stays as
+ * it is until MHPY_FINISH, which follows; also if the request had ended before. What becomes of it
+ * is only told if it fails, by MHPY_UNSENT. Errors, on which nothing is sent: MH_ERANGE (the head
+ * announces another length: mhpy_stream_answer tells what comes of that), MH_ESTATE, MH_ENOMEM. */
+int mhpy_mail_answer(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made,
+                     const char *body, size_t body_n, int lend);
+/* mhpy_file by mail, likewise: MHPY_FINISH follows, also if the request had ended before. Returns
+ * MH_OK, or MHPY_NO_FILE: nothing has been sent, for this is no such file or shorter than the head
+ * says. Errors: MH_ESTATE, MH_ENOMEM. */
+int mhpy_mail_file(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made, int fd,
+                   int64_t offset);
+/* mhpy_abort by mail. Errors: MH_ESTATE, MH_ENOMEM. */
+int mhpy_mail_abort(mhpy_mail *mail, int64_t name);
+
+/* A response that a thread sends in pieces, or whose result it wants to know; the request's
+ * MHPY_WRITABLE goes to it. NULL if there is no memory. */
+mhpy_stream *mhpy_stream_new(mhpy_mail *mail, int64_t name);
+/* Gives it back; NULL is ignored. What was sent with it goes its way. */
+void mhpy_stream_drop(mhpy_stream *stream);
+/* These return at once, with MH_OK; MH_FULL: taken, but mhpy_stream_wait before anything else; or
+ * the first error that has become known, on which nothing was sent: those of the functions that
+ * they stand for, MH_ESTATE when the hub has been closed, and MH_ENOMEM. A response of which a
+ * piece was MH_ERANGE has been ended. */
+int mhpy_stream_head(mhpy_stream *stream, mhpy_made *made);
+/* lend: body is not copied, but stays as it is until mhpy_stream_wait has returned, when all of it
+ * has left. */
+int mhpy_stream_write(mhpy_stream *stream, const char *body, size_t body_n, int lend);
+int mhpy_stream_end(mhpy_stream *stream);
+/* The whole response, as mhpy_answer_made; body stays as it is until mhpy_stream_wait has
+ * returned. */
+int mhpy_stream_answer(mhpy_stream *stream, mhpy_made *made, const char *body, size_t body_n);
+/* The first error that has become known, MH_ECLOSED once the request has ended or its peer has said
+ * that it sends no more (as mhpy_wait), or MH_OK. */
+int mhpy_stream_idle(mhpy_stream *stream);
+/* Waits until all that was sent has been carried out and the client has caught up, or for an
+ * error, and returns that. */
+int mhpy_stream_wait(mhpy_stream *stream);
+
 /* ---- what the files share -------------------------------------------------------------------- */
 
 /* events.c: the events since the last step and their text, two growing arrays. */
@@ -257,12 +311,13 @@ void mhpy__event(mhpy__events *ev, int kind, int64_t a, int64_t b, int64_t c);
 
 /* names.c: things called by slot and generation, so that a stale name is known as such. */
 typedef struct mhpy__slot {
-    void *thing;   /* NULL: free */
-    uint32_t gen;  /* 31 bits */
-    uint32_t next; /* of the free list */
-    uint8_t want;  /* MHPY__WANT_*: why the end of a request is told */
-    bool hung_up;  /* its peer sends no more */
-    uint8_t loan;  /* MHPY__LOAN_*: a piece of mhpy_lend that has not left */
+    void *thing;         /* NULL: free */
+    mhpy_stream *stream; /* of a request, counted; NULL: none */
+    uint32_t gen;        /* 31 bits */
+    uint32_t next;       /* of the free list */
+    uint8_t want;        /* MHPY__WANT_*: why the end of a request is told */
+    bool hung_up;        /* its peer sends no more */
+    uint8_t loan;        /* MHPY__LOAN_*: a piece of mhpy_lend that has not left */
 } mhpy__slot;
 
 typedef struct mhpy__names {
@@ -339,6 +394,28 @@ typedef struct mhpy__static {
 void mhpy__statics_clear(mhpy *hub);
 /* Answers the request if it lies below one of the prefixes; false if not. */
 bool mhpy__static_answer(mhpy *hub, mh_req *req);
+/* answer.c: a head taken apart. */
+typedef struct mhpy__head {
+    int status;
+    mh_str reason;
+    const mh_str *fields;
+    size_t n; /* pairs */
+} mhpy__head;
+
+/* Behind it lie the strings of head, and then their text. */
+struct mhpy_made {
+    mhpy__head head;
+    int64_t length;    /* its Content-Length, or MH_LENGTH_UNKNOWN */
+    atomic_uint users; /* of whom the last frees it */
+    mh_str strings[];
+};
+
+/* The whole response; see mhpy_answer. */
+int mhpy__answer(mhpy *hub, mh_req *req, const mhpy__head *h, mh_str body, int how);
+/* How many bytes file fd has from offset on; 0 if that can't be said, or it can't be sent. */
+int64_t mhpy__file_rest(int fd, int64_t offset);
+/* Head, rest bytes of file, end. fd is closed whatever happens. */
+int mhpy__send_file(mh_req *req, const mhpy__head *h, int fd, int64_t offset, int64_t rest);
 
 struct mhpy {
     mh_loop *loop;
@@ -359,9 +436,24 @@ struct mhpy {
     bool *wildcard; /* of each listener */
     size_t listeners;
     size_t watches;
-    bool tells_ends; /* by MHPY_ENDED */
-    int woken;       /* by mhpy_wakeup since the last step; atomic */
+    bool tells_ends;     /* by MHPY_ENDED */
+    mhpy_mail *mail;     /* NULL: never opened */
+    uint32_t high_water; /* bytes by which a thread may be ahead of the loop */
+    int woken;           /* by mhpy_wakeup since the last step; atomic */
 };
+
+/* mail.c: carries out what has come by mail, and sends it. */
+void mhpy__mail_deliver(mhpy *hub);
+/* How long a step may wait that could have waited for timeout_ms. */
+int mhpy__mail_timeout(const mhpy *hub, int timeout_ms);
+/* The hub is about to end: from now on nothing reaches it. NULL is ignored. */
+void mhpy__mail_close(mhpy_mail *mail);
+/* The client of a stream has caught up. */
+void mhpy__stream_drained(mhpy_stream *stream);
+/* It sends no more. */
+void mhpy__stream_hung_up(mhpy_stream *stream);
+/* The request of a stream has ended; the slot's share of it is given back. */
+void mhpy__stream_finished(mhpy_stream *stream);
 
 /* events.c: room for `more` events and text more bytes now, and for all events that can come
  * without being asked for: of each request READABLE, WRITABLE, RETURNED, FINISH and ENDED, of each

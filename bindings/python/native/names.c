@@ -32,6 +32,7 @@ int64_t mhpy__name_new(mhpy__names *names, void *thing) {
     slot->want = 0;
     slot->hung_up = false;
     slot->loan = MHPY__LOAN_NONE;
+    slot->stream = NULL;
     return mhpy__name_at(names, at);
 }
 

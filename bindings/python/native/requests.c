@@ -247,13 +247,20 @@ static void on_readable(mh_req *req, void *user) {
 
 static void on_writable(mh_req *req, void *user) {
     mhpy *hub = user;
-    mhpy__event(&hub->ev, MHPY_WRITABLE, name_of(hub, req), 0, 0);
+    int64_t name = name_of(hub, req);
+    mhpy__slot *slot = mhpy__name_find(&hub->requests, name);
+    if (slot && slot->stream)
+        mhpy__stream_drained(slot->stream);
+    else
+        mhpy__event(&hub->ev, MHPY_WRITABLE, name, 0, 0);
 }
 
 static void on_hangup(mh_req *req, void *user) {
     mhpy *hub = user;
     mhpy__slot *slot = mhpy__name_find(&hub->requests, name_of(hub, req));
-    if (slot) slot->hung_up = true;
+    if (!slot) return;
+    slot->hung_up = true;
+    if (slot->stream) mhpy__stream_hung_up(slot->stream);
 }
 
 /* An event of double size that ends a request without a name, with pieces at its place in the text,
@@ -299,7 +306,9 @@ static void on_finish(mh_req *req, int why, void *user) {
         return;
     }
     int64_t sent = (int64_t)mh_res_sent(req);
-    if (slot->want) mhpy__event(&hub->ev, MHPY_FINISH, name, why, sent);
+    if (slot->stream) mhpy__stream_finished(slot->stream);
+    slot->stream = NULL;
+    if (slot->want || why != MH_FINISH_DONE) mhpy__event(&hub->ev, MHPY_FINISH, name, why, sent);
     if (hub->tells_ends) {
         mhpy__event(&hub->ev, MHPY_ENDED, name, mh_res_status(req), sent);
         mhpy__event(&hub->ev, why, (int64_t)mh_req_taken_us(req), 0, 0);

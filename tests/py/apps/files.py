@@ -33,7 +33,8 @@ def opened(path: str, mode: str = "rb", buffering: int = -1) -> Any:
 
 
 def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one, for several threads may do so
+    sys.stderr.flush()
 
 
 class Logged:

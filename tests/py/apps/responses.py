@@ -17,7 +17,8 @@ TEXT = [("Content-Type", "text/plain")]
 
 
 def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one, for several threads may do so
+    sys.stderr.flush()
 
 
 def one_piece(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

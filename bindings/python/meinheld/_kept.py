@@ -1,0 +1,69 @@
+"""What is kept for requests, by their names, while they are sent: bodies that the C half has
+borrowed, and files that it sends, to be closed in the end. MHPY_FINISH gives it back."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, cast
+
+from greenlet import GreenletExit
+
+from meinheld._files import FileWrapper
+from meinheld._native import lib
+from meinheld._response import ErrorLog, ExcInfo, Response
+
+if TYPE_CHECKING:
+    from meinheld._native import CData
+
+
+class Sent:
+    """A file that is being sent, until its response has ended."""
+
+    __slots__ = ("context", "file", "response")
+
+    def __init__(self, response: Response, file: FileWrapper) -> None:
+        self.response = response
+        self.file = file
+        self.context: Context = copy_context()  # the application's, in which its close() is called
+
+
+class Keeper:
+    """Keeps it for who sends responses, and tells the log of what has gone wrong with them."""
+
+    def __init__(self, log: ErrorLog) -> None:
+        self._log = log
+        self._lent: dict[int, CData] = {}
+        self._files: dict[int, Sent] = {}
+
+    def give_back(self, name: int, why: int) -> Sent | None:
+        """A request has ended. Returns its file, which is to be closed, if it had one."""
+        self._lent.pop(name, None)
+        sent = self._files.pop(name, None)
+        if sent is not None and why == lib.MH_FINISH_FILE:
+            title = sent.response.title()
+            self._log(f"{title}: its file became shorter, or could not be read", None)
+        return sent
+
+    def close_file(self, sent: Sent) -> None:
+        """Closes a file whose response has ended; there is nobody any more to answer if that
+        fails. Raises what means something to run()."""
+        try:
+            sent.context.run(sent.file.close)
+        except (KeyboardInterrupt, SystemExit, GreenletExit):
+            raise
+        except BaseException:
+            exc_info = cast(ExcInfo, sys.exc_info())
+            self._log(f"{sent.response.title()}: closing its file failed", exc_info)
+
+    def report_failure(self, response: Response, exc_info: ExcInfo) -> None:
+        """Tells the log of what the application has raised."""
+        self._log(f"{response.title()} failed", exc_info)
+
+    def report_length(self, response: Response) -> None:
+        """Tells the log of a body that is not as long as it was to be."""
+        self._log(
+            f"{response.title()}: the body is not as long as its Content-Length says,"
+            f" {response.announced()}",
+            None,
+        )
