@@ -220,6 +220,12 @@ def test_every_answer_passes_the_site_s_own_middleware(http: httpx.Client) -> No
     assert http.get("/nowhere").headers["X-After"] == "none"
 
 
+def test_an_asynchronous_view_is_answered(http: httpx.Client) -> None:
+    for number in range(3):
+        answer = http.get("/asynchronous", params={"name": number})
+        assert answer.text == f"for {number}, still {number}"
+
+
 # ---- errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -164,6 +165,13 @@ def count() -> ResponseReturnValue:
     label = request.args.get("label")
     response.call_on_close(lambda: torn_down.append(f"{label} closed"))
     return response
+
+
+@app.get("/asynchronous")
+async def asynchronous() -> ResponseReturnValue:
+    before = request.args["name"]
+    await asyncio.sleep(0)
+    return f"for {before}, still {request.args['name']}"
 
 
 @app.get("/file")
