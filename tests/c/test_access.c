@@ -272,12 +272,12 @@ static void a_target_of_8_kib_is_not_cut(void) {
 
 /* ---- the time -------------------------------------------------------------------------------- */
 
-static void check_stamp(const char *zone, int64_t t, const char *combined, const char *json) {
+static void check_stamp(const char *zone, int64_t t, const char *combined, const char *rfc3339) {
     char buf[MH__ACCESS_STAMP];
     setenv("TZ", zone, 1);
     tzset();
     CHECK_MEM(buf, mh__access_stamp(buf, MH_ACCESS_COMBINED, t), combined);
-    CHECK_MEM(buf, mh__access_stamp(buf, MH_ACCESS_JSON, t), json);
+    CHECK_MEM(buf, mh__access_stamp(buf, MH_ACCESS_JSON, t), rfc3339);
 }
 
 static void the_time_is_local_and_says_how_far_from_utc(void) {
