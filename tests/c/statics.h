@@ -45,7 +45,10 @@ static inline void serve(fix *f, mh_req *req) {
         s->result = mh_res_static(req, s->dir, path);
     else
         s->result = say(req, "hello");
-    if (s->result < 0) mh_req_abort(req);
+    if (s->result < 0 && mh_res_started(req)) /* it has been aborted then */
+        CHECK_INT(mh_req_abort(req), MH_ECLOSED);
+    else if (s->result < 0)
+        mh_req_abort(req);
 }
 
 static inline void plant(tree *t) {

@@ -35,6 +35,17 @@ static void ask_directories(stage *s) {
 
 static void a_directory_is_its_index(void) { both_ways(ask_directories); }
 
+static void an_index_that_is_a_directory_is_none(void) {
+    stage s;
+    stage_init(&s);
+    tree_mkdir(&s.t, "www/odd");
+    tree_mkdir(&s.t, "www/odd/index.html");
+    REQUIRE(stage_open(&s) == MH_OK);
+    check_status(&s, "GET", "/s/odd/", "", 404);
+    check_status(&s, "GET", "/s/odd", "", 404);
+    stage_close(&s);
+}
+
 static void the_directory_itself_has_an_index_too(void) {
     stage s;
     stage_init(&s);
@@ -140,10 +151,13 @@ static void ask_long(stage *s) {
     while (n + 4 < sizeof target)
         n += (size_t)snprintf(target + n, sizeof target - n, "d/");
     check_status(s, "GET", target, "", 404);
-    n = (size_t)snprintf(target, sizeof target, "/s/");
-    while (n + 8 < 4090)
-        n += (size_t)snprintf(target + n, sizeof target - n, "dir/");
-    check_status(s, "GET", target, "", 404); /* no room for the index's name */
+    for (size_t room = 4080; room < 4104; room++) { /* less and less of it for the index's name */
+        n = (size_t)snprintf(target, sizeof target, "/s/");
+        while (n + 4 < room)
+            n += (size_t)snprintf(target + n, sizeof target - n, "dir/");
+        snprintf(target + n, sizeof target - n, "%.*s/", (int)(room - n), "dddd");
+        check_status(s, "GET", target, "", 404);
+    }
     check_status(s, "GET", "/s/a.txt", "", 200);
 }
 
@@ -213,6 +227,7 @@ static void a_sandbox_that_refuses_openat2_changes_nothing(void) {
 int main(void) {
     fill_big();
     RUN(a_directory_is_its_index);
+    RUN(an_index_that_is_a_directory_is_none);
     RUN(the_directory_itself_has_an_index_too);
     RUN(an_index_has_any_name_or_none);
     RUN(a_host_may_map_paths_with_a_slash_and_without);
