@@ -12,6 +12,7 @@ from greenlet import GreenletExit
 from meinheld._files import FileWrapper
 from meinheld._response import (
     BODYLESS,
+    HEAD,
     ExcInfo,
     NothingMore,
     Response,
@@ -91,6 +92,9 @@ def _send_stream(sender: Responses, response: Response, items: Iterable[bytes]) 
             item = plain(item)
         if not item:
             sender.skip(response)
+            continue
+        if response.stage == HEAD:
+            sender.send(response, item, now)
             continue
         if response.ended:
             if answered:  # else by write(), which has said so
