@@ -129,7 +129,7 @@ def test_bodies_beyond_what_memory_may_hold_together_go_to_files(
             for client in (one, two, third):
                 client.send(data[80_000:])
                 assert client.read_response().body == whole
-            wait_until(lambda: len(server.open_fds()) <= before, "closed the files")
+            wait_until(lambda before=before: len(server.open_fds()) <= before, "closed the files")
             assert len(server.open_fds()) == before
 
 
