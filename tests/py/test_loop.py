@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import pytest
 from greenlet import getcurrent, greenlet
+from meinheld._events import Event
 from meinheld._limits import Limits
-from meinheld._loop import EXPIRED, MAX_SPARES, Event, Loop, Parking
+from meinheld._loop import MAX_SPARES, Loop
 from meinheld._native import ffi, lib
+from meinheld._parking import EXPIRED, Parking
 
 
 class NoRequests:

@@ -11,7 +11,8 @@ from typing import Any
 from harness import listening_socket, wait_until
 from meinheld._environ import Place
 from meinheld._limits import Limits
-from meinheld._loop import Loop, Parking
+from meinheld._loop import Loop
+from meinheld._parking import Parking
 from meinheld._wsgi import Gateway
 from rawclient import Client
 

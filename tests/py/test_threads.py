@@ -19,7 +19,8 @@ from greenlet import GreenletExit, greenlet
 from harness import PATIENCE, Process, listening_socket, wait_until
 from meinheld._environ import Place
 from meinheld._limits import Limits
-from meinheld._loop import EXPIRED, Loop, Parking
+from meinheld._loop import Loop
+from meinheld._parking import EXPIRED, Parking
 from meinheld._pooled import PooledGateway
 from rawclient import Client, request
 

@@ -37,14 +37,16 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
-from threading import Lock, RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from meinheld._codes import error_of
+from meinheld._events import Event, Gateway, Texts
 from meinheld._limits import LONGEST, Limits
 from meinheld._native import ffi, lib
+from meinheld._parking import EXPIRED, NO_TIMER, TIMER_RAN, Blocked, Parking
 from meinheld._pool import Pool
 from meinheld._static import StaticFiles
 
@@ -62,150 +64,15 @@ READ_SIZE: Final = 65536
 # Whether a buffer of Python's stays where it is, so that C can write to it: PyPy moves most.
 _HAS_ADDRESSES: Final = sys.implementation.name == "cpython"
 
-Event = tuple[int, int, int, int]
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-
-class Gateway(Protocol):
-    """What the loop hands events to; see mhpy.h for their arguments. None of it is called with a
-    stale name's request still open, but a request may have finished while its events were on their
-    way."""
-
-    def request(self, number: int, slot: int, gen: int, peer: int) -> None:
-        """A head that was learned by that number has come again."""
-
-    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
-        """Any other head. more is the second half of its event: pieces, peer, block, head. texts
-        are its pieces; None if they are lost."""
-
-    def shape(self, shape: int, names: list[str]) -> None:
-        """A sequence of field names that plans will mention by its number."""
-
-    def peer(self, peer: int, texts: list[str]) -> None:
-        """A peer that requests will mention by its number."""
-
-    def forget(self, table: int) -> None:
-        """All that was learned of a kind is void."""
-
-    def readable(self, name: int) -> None:
-        """More of the body, its end, or an error can be read."""
-
-    def writable(self, name: int) -> None:
-        """The output has drained."""
-
-    def returned(self, name: int) -> None:
-        """A piece of output that was lent has left."""
-
-    def finish(self, name: int, why: int, sent: int) -> None:
-        """A request has ended of which the end was asked for, or before it was answered."""
-
-    def unsent(self, name: int, code: int) -> None:
-        """A thread's answer could not be sent as it is."""
-
-    def end(self) -> None:
-        """The run is over, and the C half gone: what is kept for requests is to be given back."""
-
-    def ended(self, name: int, status: int, sent: int, taken_us: int) -> None:
-        """Any request has ended; only after tell_ends()."""
-
-    def refused(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
-        """A request that was never told has been refused; texts: its peer's address and port, and
-        its first line, cut at each NUL; None if they are lost. Only after tell_ends()."""
-
-    def served(self, texts: list[str] | None, status: int, sent: int, taken_us: int) -> None:
-        """A request has ended that the C half has answered by itself; texts as MHPY_SERVED has
-        them, None if they are lost. Only after tell_ends()."""
-
-    def open_names(self) -> list[int]:
-        """The requests whose end is still to be told, when the loop ends."""
-
-    def trouble(self, what: int, detail: int) -> None:
-        """The C half tells what goes wrong, or is well again, without concerning a request."""
-
-
-class Expired:
-    """What park() returns when its time is over."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "EXPIRED"
-
-
-EXPIRED: Final = Expired()
 
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
 _abandoned: Final[list[object]] = []
 
 # What is still told when a run ends.
 _ENDS: Final = (lib.MHPY_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
-
-_NO_TIMER: Final = -1
-_TIMER_RAN: Final = -2
-
-
-class _Blocked:
-    """A thread of the pool that waits where a greenlet would be parked."""
-
-    __slots__ = ("_error", "_gate", "_value")
-
-    def __init__(self) -> None:
-        self._gate = Lock()
-        self._gate.acquire()
-        self._value: object = None
-        self._error: BaseException | None = None
-
-    def wait(self) -> object:
-        """What give() is given, or raises what throw() is."""
-        self._gate.acquire()
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def give(self, value: object) -> None:
-        """Lets it go on."""
-        self._value = value
-        self._gate.release()
-
-    def throw(self, error: BaseException | None = None) -> None:
-        """Lets it go on with an exception, GreenletExit as greenlet.throw() has it."""
-        self._error = error or GreenletExit()
-        self._gate.release()
-
-
-class Parking:
-    """A place where one greenlet at a time can wait to be resumed, or one thread of the pool."""
-
-    __slots__ = ("_greenlet", "_kept", "_loop", "_timer")
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._greenlet: greenlet | _Blocked | None = None  # parked here
-        self._kept: deque[object] | None = None  # resumes that came before their park
-        self._timer = _NO_TIMER
-
-    def park(self, timeout: float | None = None) -> object:
-        """Suspends the calling greenlet, which must be the loop's, or blocks the calling thread, if
-        it is one of the loop's pool, until a resume; returns the resume's value at once if one came
-        before. After timeout seconds it returns EXPIRED.
-
-        Raises RuntimeError in any other greenlet or thread, when something is parked here already,
-        and when the loop has ended (which also wakes whoever is parked, by GreenletExit)."""
-        if self._kept:
-            return self._kept.popleft()
-        if self._greenlet is not None:
-            raise RuntimeError("something is parked here already")
-        return self._loop._park(self, timeout)
-
-    def resume(self, value: object = None) -> None:
-        """Makes park() return value, soon: the caller goes on first. From any thread."""
-        loop = self._loop
-        loop._ready.append((self, value))
-        # In the loop's own thread this runs before the wait or, as a signal handler, with a byte in
-        # the wakeup fd.
-        if get_ident() != loop._thread:
-            loop._wake()
 
 
 class Loop:
@@ -227,15 +94,14 @@ class Loop:
         out = ffi.new("mhpy **")
         code = lib.mhpy_new(out, options)
         if code < 0:
-            raise _error(code, ffi.errno, "making the loop")
+            raise error_of(code, ffi.errno, "making the loop")
         self.hub: Hub = out[0]
         self._gateway = gateway
         self._batch: Batch = ffi.new("mhpy_batch *")
         self._buffer = bytearray(READ_SIZE)
         self._buffer_c = ffi.from_buffer("char[]", self._buffer)
         self._events: Iterator[Event] = iter(())
-        self._texts: Iterator[str] = iter(())
-        self._torn = False  # they do not add up
+        self._texts = Texts()
         self._main: greenlet | None = None
         self._result: object = None  # on its way from _carry_out to _park
         self._current: greenlet | None = None  # the loop greenlet that is the loop
@@ -243,7 +109,7 @@ class Loop:
         self._spares: list[greenlet] = []
         self._parked: dict[Parking, None] = {}  # in order of parking
         self._pool = pool
-        self._arriving: set[_Blocked] = set()  # threads about to be parked
+        self._arriving: set[Blocked] = set()  # threads about to be parked
         self._failed: BaseException | None = None  # of a thread, when the run was over
         self._timers: dict[int, Parking] = {}
         self._watches: dict[int, Callable[[int], None]] = {}
@@ -266,7 +132,7 @@ class Loop:
         """Accepts from the listening socket fd, which stays the caller's. Raises OSError."""
         code = lib.mhpy_listen(self.hub, fd, wildcard)
         if code < 0:
-            raise _error(code, lib.mhpy_errno(self.hub), f"listening on descriptor {fd}")
+            raise error_of(code, lib.mhpy_errno(self.hub), f"listening on descriptor {fd}")
 
     def serve_files(self, prefix: bytes, files: StaticFiles) -> None:
         """Has the C half answer for what is below prefix. Raises OSError naming the directory, and
@@ -285,7 +151,7 @@ class Loop:
         if code == lib.MH_EINVAL:
             raise ValueError(f"static files can't be served like this: {files}")
         if code < 0:
-            raise _error(code, 0, f"serving {os.fsdecode(files.directory)}")
+            raise error_of(code, 0, f"serving {os.fsdecode(files.directory)}")
 
     def access_log(self, fd: int, format: int) -> None:
         """Writes lines of an MH_ACCESS_* format to fd, which stays the caller's to close. Raises
@@ -294,7 +160,7 @@ class Loop:
         if code == lib.MH_EINVAL:
             raise OSError(errno.EBADF, f"the access log can't be written to descriptor {fd}")
         if code < 0:
-            raise _error(code, 0, "opening the access log")
+            raise error_of(code, 0, "opening the access log")
 
     def tell_ends(self) -> None:
         """Tells the gateway of every request's end. Raises MemoryError."""
@@ -362,7 +228,7 @@ class Loop:
         ms = max(1, round(min(timeout, LONGEST) * 1000)) if timeout > 0 else 0
         code = lib.mhpy_drain(self.hub, ms)
         if code < 0:
-            raise _error(code, lib.mhpy_errno(self.hub), "draining")
+            raise error_of(code, lib.mhpy_errno(self.hub), "draining")
 
     def post(self, function: Callable[[], None]) -> None:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
@@ -374,7 +240,7 @@ class Loop:
         OSError."""
         code = lib.mhpy_watch(self.hub, fd, lib.MH_READ)
         if code < 0:
-            raise _error(code, lib.mhpy_errno(self.hub), f"watching descriptor {fd}")
+            raise error_of(code, lib.mhpy_errno(self.hub), f"watching descriptor {fd}")
         self._watches[fd] = ready
 
     def unwatch(self, fd: int) -> None:
@@ -402,7 +268,7 @@ class Loop:
         if self._current is getcurrent():
             return function(argument)
         self.check_request()
-        blocked = _Blocked()
+        blocked = Blocked()
 
         def call() -> None:
             try:
@@ -460,32 +326,18 @@ class Loop:
         if n > 0:
             self._copy(n)
         elif n < 0:
-            raise _error(n, lib.mhpy_errno(self.hub), "waiting for events")
+            raise error_of(n, lib.mhpy_errno(self.hub), "waiting for events")
         self._due = len(self._ready)
 
     def _copy(self, n: int) -> None:
         """Copies a batch of n integers out of the hub."""
         ints = iter(ffi.unpack(self._batch.ints, n))
         self._events = zip(ints, ints, ints, ints)
-        if self._batch.text_n:
-            self._split(self._batch)
-
-    def _split(self, batch: Batch) -> None:
-        """Copies the text out of the hub, and takes it apart. The parser lets no NUL through, and
-        still: a text that does not add up is not taken apart, or one request's strings would be
-        another's. What it was to tell of is then learned anew."""
-        texts = ffi.unpack(batch.text, batch.text_n).decode("latin-1").split("\0")
-        # The last NUL ends a piece, so one more is found.
-        self._torn = len(texts) != batch.pieces + 1
-        self._texts = iter(texts)
-        if self._torn:
+        if self._batch.text_n and not self._texts.split(self._batch):
+            # What they were to tell of is learned anew.
             lib.mhpy_forget(self.hub)
             for table in (lib.MHPY_SHAPES, lib.MHPY_BLOCKS, lib.MHPY_HEADS):
                 self._gateway.forget(table)
-
-    def _take(self, pieces: int) -> list[str] | None:
-        """The next pieces of the text; None if it could not be taken apart."""
-        return None if self._torn else list(islice(self._texts, pieces))
 
     def _other(self, kind: int, a: int, b: int, c: int) -> None:
         """Every event but a request whose head is known."""
@@ -493,9 +345,9 @@ class Loop:
         if kind == lib.MHPY_REQUEST:
             more = next(self._events)
             self._fresh_context()
-            gateway.first(a, b, c, more, self._take(more[0]))
+            gateway.first(a, b, c, more, self._texts.take(more[0]))
         elif kind == lib.MHPY_PEER:
-            gateway.peer(a, self._take(b) or [])
+            gateway.peer(a, self._texts.take(b) or [])
         elif kind == lib.MHPY_READABLE:
             self._fresh_context()
             gateway.readable(a)
@@ -509,11 +361,11 @@ class Loop:
         elif kind == lib.MHPY_ENDED:
             gateway.ended(a, b, c, next(self._events)[1])
         elif kind == lib.MHPY_REFUSED:
-            gateway.refused(self._take(a), b, c, next(self._events)[1])
+            gateway.refused(self._texts.take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SERVED:
-            gateway.served(self._take(a), b, c, next(self._events)[1])
+            gateway.served(self._texts.take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SHAPE:
-            names = self._take(b)
+            names = self._texts.take(b)
             if names is not None:
                 gateway.shape(a, names)
         elif kind == lib.MHPY_FORGET:
@@ -549,7 +401,7 @@ class Loop:
             return True
         turner = parking._greenlet
         if value is EXPIRED:
-            if parking._timer != _TIMER_RAN:
+            if parking._timer != TIMER_RAN:
                 return True  # a resume was faster
         elif turner is None:
             if parking._kept is None:
@@ -560,10 +412,10 @@ class Loop:
             lib.mhpy_cancel(self.hub, parking._timer)
             del self._timers[parking._timer]
         assert turner is not None
-        parking._timer = _NO_TIMER
+        parking._timer = NO_TIMER
         parking._greenlet = None
         del self._parked[parking]
-        if type(turner) is _Blocked:
+        if type(turner) is Blocked:
             turner.give(value)
             return True
         assert isinstance(turner, greenlet)
@@ -595,12 +447,12 @@ class Loop:
         result, self._result = self._result, None
         return result
 
-    def _seat(self, parking: Parking, who: greenlet | _Blocked, timeout: float | None) -> None:
+    def _seat(self, parking: Parking, who: greenlet | Blocked, timeout: float | None) -> None:
         """Has who wait at parking from now on."""
         if timeout is not None:
             timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
             if timer < 0:
-                raise _error(timer, 0, "arming a timeout")
+                raise error_of(timer, 0, "arming a timeout")
             parking._timer = timer
             self._timers[timer] = parking
         parking._greenlet = who
@@ -609,7 +461,7 @@ class Loop:
     def _block(self, parking: Parking, timeout: float | None) -> object:
         """Parks the calling thread: the loop does it, so that it happens before or after each
         resume, and not at once."""
-        blocked = _Blocked()
+        blocked = Blocked()
 
         def arrive() -> None:
             if parking._kept:
@@ -624,7 +476,7 @@ class Loop:
 
         return self._wait(blocked, arrive)
 
-    def _wait(self, blocked: _Blocked, function: Callable[[], None]) -> object:
+    def _wait(self, blocked: Blocked, function: Callable[[], None]) -> object:
         """Has the loop call function, and waits until that, or what comes of it, lets this thread
         go on. Raises GreenletExit at the end of the run, and RuntimeError after it."""
         with self._lock:
@@ -642,7 +494,7 @@ class Loop:
     def _expire(self, timer: int) -> None:
         parking = self._timers.pop(timer, None)
         if parking is not None:
-            parking._timer = _TIMER_RAN
+            parking._timer = TIMER_RAN
             self._ready.append((parking, EXPIRED))
 
     def _wake(self) -> None:
@@ -678,7 +530,7 @@ class Loop:
             del self._parked[parking]
             turner, parking._greenlet = parking._greenlet, None
             assert turner is not None
-            if type(turner) is _Blocked:
+            if type(turner) is Blocked:
                 turner.throw()
                 continue
             assert isinstance(turner, greenlet)
@@ -715,9 +567,9 @@ class Loop:
         for kind, a, b, c in self._events:
             try:
                 if kind == lib.MHPY_REQUEST:
-                    self._take(next(self._events)[0])
+                    self._texts.take(next(self._events)[0])
                 elif kind in (lib.MHPY_SHAPE, lib.MHPY_PEER):
-                    self._take(b)
+                    self._texts.take(b)
                 elif kind in _ENDS:
                     self._other(kind, a, b, c)
             except BaseException as exc:
@@ -743,14 +595,3 @@ class Loop:
         with self._lock:
             hub, self.hub = self.hub, ffi.NULL
         lib.mhpy_free(hub)
-
-
-def _error(code: int, errno: int, what: str) -> Exception:
-    """The exception for a negative result of the C half."""
-    if code == lib.MH_ENOMEM:
-        return MemoryError(what)
-    if code == lib.MH_ESYS and errno:
-        return OSError(errno, f"{what}: {os.strerror(errno)}")
-    if code == lib.MH_EFORK:
-        return RuntimeError(f"{what}: this process was forked from the one that serves")
-    return RuntimeError(f"{what}: {ffi.string(lib.mh_strerror(code)).decode('ascii')}")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from meinheld._files import FileWrapper
 from meinheld._kept import Keeper, Sent
-from meinheld._loop import Loop, Parking
+from meinheld._loop import Loop
 from meinheld._native import ffi, lib
+from meinheld._parking import Parking
 from meinheld._response import (
     ALL,
     BODYLESS,

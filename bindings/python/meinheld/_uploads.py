@@ -14,8 +14,9 @@ from typing import BinaryIO, Final, cast
 
 from meinheld._environ import Environ
 from meinheld._input import AHEAD, coming_input
-from meinheld._loop import Loop, Parking
+from meinheld._loop import Loop
 from meinheld._native import lib
+from meinheld._parking import Parking
 from meinheld._response import ErrorLog, ExcInfo, Responses
 from meinheld._sender import BAD_REQUEST, FAILED, TOO_LARGE
 

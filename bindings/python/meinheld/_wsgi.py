@@ -17,9 +17,10 @@ from meinheld._accesslog import Ends
 from meinheld._body import LEAVING, send_result
 from meinheld._environ import Environ, Place, Plans
 from meinheld._errors import ERRORS
+from meinheld._events import Event
 from meinheld._files import FileWrapper
 from meinheld._input import NO_INPUT
-from meinheld._loop import VERSION, Event, Loop
+from meinheld._loop import VERSION, Loop
 from meinheld._native import lib
 from meinheld._pool import Pool
 from meinheld._response import (
