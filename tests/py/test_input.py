@@ -489,10 +489,22 @@ def test_two_cannot_read_one_body_at_once_nor_after_its_request(
     server = start(**COMING)
     with server.connect() as client, server.connect() as other:
         client.send_separately(head_of("/keep", LINES, 0))
-        assert other.get("/read-kept").body.startswith(b"RuntimeError: ")
+        for target in ("/read-kept", "/read-kept-raw"):
+            assert other.get(target).body.startswith(b"RuntimeError: ")
         client.send(LINES)
         assert client.read_response().body == LINES
-        assert other.get("/read-kept").body.startswith(b"ValueError: ")
+        for target in ("/read-kept", "/read-kept-raw"):
+            assert other.get(target).body.startswith(b"ValueError: ")
+
+
+@CHUNK
+def test_what_an_app_does_to_a_coming_body_is_not_the_server_s_end(
+    start: Callable[..., Server], chunk: int
+) -> None:
+    with start(**COMING).connect() as client:
+        for _ in range(2):
+            got = post_in_parts(client, "/take-apart", LINES, chunk, [])
+            assert LINES.startswith(got) and got
 
 
 @pytest.mark.parametrize("where", [IN_MEMORY, IN_FILE], ids=["in memory", "in a file"])
@@ -510,9 +522,8 @@ def test_a_body_can_only_be_waited_for_where_its_request_runs(
 ) -> None:
     with start(**COMING).connect() as client:
         client.send(head_of(target, LINES, 0))
-        refused = (
-            b"RuntimeError: a request can only wait in its own greenlet, and not after its end "
-        )
+        reason = "a request can only wait in its own greenlet and thread, until it ends"
+        refused = f"RuntimeError: {reason} ".encode()
         assert client.read_head().get("Content-Length") == str(len(refused) + len(LINES))
         assert client.read_some(len(refused)) == refused
         client.send(LINES)

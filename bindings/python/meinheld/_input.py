@@ -79,6 +79,5 @@ class Coming(RawIOBase):
 
 def coming_input(fill: Fill) -> BufferedReader:
     """The wsgi.input of a body that is still coming: read(n) waits for n bytes or the end, as a
-    file's does, and nothing is read that was not asked for but what has come by then. Closing its
-    raw ends it: whoever reads on gets a ValueError."""
+    file's does, and nothing is read that was not asked for but what has come by then."""
     return BufferedReader(Coming(fill), AHEAD)

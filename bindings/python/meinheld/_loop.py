@@ -260,7 +260,9 @@ class Loop:
         """Raises RuntimeError unless called in the greenlet that is the loop, or in a thread of its
         pool: only there can a request wait."""
         if self._current is not getcurrent() and not (self._pool and self._pool.has_current()):
-            raise RuntimeError("a request can only wait in its own greenlet, and not after its end")
+            raise RuntimeError(
+                "a request can only wait in its own greenlet and thread, until it ends"
+            )
 
     def call(self, function: Callable[[Argument], Result], argument: Argument) -> Result:
         """Calls function in the loop's thread, where alone the C half may be called, and waits for

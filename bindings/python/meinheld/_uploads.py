@@ -160,7 +160,17 @@ class Stream:
     """A body that the application reads while it comes. What it has not asked for stays where it
     is, and so holds up the client."""
 
-    __slots__ = ("_ahead", "_complete", "_loop", "_name", "_parking", "_why", "error", "reason")
+    __slots__ = (
+        "_ahead",
+        "_complete",
+        "_ended",
+        "_loop",
+        "_name",
+        "_parking",
+        "_why",
+        "error",
+        "reason",
+    )
 
     def __init__(self, loop: Loop, name: int, ahead: bytes) -> None:
         """ahead: its beginning, as far as that was read already."""
@@ -168,6 +178,7 @@ class Stream:
         self._name = name
         self._ahead = ahead
         self._complete = False
+        self._ended = False
         self._parking: Parking | None = None  # of who waits for more
         self._why = -1  # MH_FINISH_*, once the request has ended
         self.error = 0  # the MH_E* for which the rest will not come, and
@@ -175,8 +186,13 @@ class Stream:
 
     def fill(self, view: memoryview) -> int:
         """Puts the next bytes there, as Fill says; waits by suspending the request. Raises
-        RuntimeError anywhere but in a request's own greenlet or thread."""
+        RuntimeError anywhere but in a request's own greenlet or thread, and while another waits;
+        ValueError after end()."""
         self._loop.check_request()
+        if self._parking is not None:
+            raise RuntimeError("somebody is waiting for this request body already")
+        if self._ended:
+            raise ValueError("the response has ended, and the request body with it")
         if self._ahead:
             data = self._ahead[: len(view)]
             self._ahead = self._ahead[len(data) :]
@@ -188,7 +204,10 @@ class Stream:
             if n:
                 return n
             if parking is not None:
-                parking.park()
+                try:
+                    parking.park()
+                finally:
+                    self._parking = None
             elif state < 0:
                 self._fail(state)
         if self.reason is not None:
@@ -218,13 +237,17 @@ class Stream:
 
     def readable(self) -> None:
         """More of it has come."""
-        parking, self._parking = self._parking, None
-        if parking is not None:
-            parking.resume()
+        if self._parking is not None:
+            self._parking.resume()
 
     def finish(self, why: int) -> None:
         """The request has ended."""
         self._why = why
+        self.readable()
+
+    def end(self) -> None:
+        """The application is done with it."""
+        self._ended = True
         self.readable()
 
 
@@ -351,12 +374,12 @@ class Uploads:
         if lib.mhpy_keep(self._loop.hub, name) < 0:
             return  # its client has left already
         stream = Stream(self._loop, name, ahead)
-        environ["wsgi.input"] = body = coming_input(stream.fill)
+        environ["wsgi.input"] = coming_input(stream.fill)
         self._streams[name] = stream
 
         def done() -> None:
             del self._streams[name]
-            body.raw.close()
+            stream.end()
 
         self._ready(name, environ, done)
 

@@ -127,6 +127,17 @@ def read_kept(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     return answer(start_response, attempt(kept[0].read).encode())
 
 
+def read_kept_raw(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return answer(start_response, attempt(lambda: kept[0].raw.read(1)).encode())
+
+
+def take_apart(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raw = environ.pop("wsgi.input").detach()
+    data = raw.read(3)
+    raw.close()
+    return answer(start_response, data)
+
+
 def tell_then_read(environ: Environ, start_response: StartResponse, told: str) -> Iterator[bytes]:
     """Tells something at once, and then the body."""
     first = told.encode() + b" "
@@ -162,8 +173,10 @@ APPS: dict[str, App] = {
     "/let-through-late": let_through_late,
     "/own-error": own_error,
     "/read-kept": read_kept,
+    "/read-kept-raw": read_kept_raw,
     "/refuse": refuse,
     "/size": size,
+    "/take-apart": take_apart,
     "/told": told,
 }
 app = by_path(APPS)
