@@ -638,6 +638,7 @@ static void a_lent_piece_is_told_of_if_it_was_waited_for(void) {
     CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 0);
     for (int i = 0; i < 2; i++) {
         CHECK_INT(mhpy_lend(h.hub, name, large, sizeof large), MH_FULL);
+        CHECK_INT(mhpy_lend(h.hub, name, large, 1), MH_ESTATE);
         CHECK_INT(count_events(&h, 10, MHPY_RETURNED, &name), 0);
         CHECK_INT(read_along(&h, fd, sizeof large), 1);
     }

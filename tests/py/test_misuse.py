@@ -143,3 +143,17 @@ def test_a_method_that_the_app_has_changed_is_the_app_s_affair(serve: Serve) -> 
         assert client.get("/renamed?HEAD").body == b"ab"
         assert client.get("/renamed?GET", method="HEAD").framing == "none"
         assert client.get("/well").body == b"well"
+
+
+def test_a_piece_that_could_not_be_waited_for_is_sent_as_it_was(serve: Serve) -> None:
+    server = serve(MISUSE)
+    with server.connect() as other, server.connect(receive_buffer=4096, timeout=30) as client:
+        for _ in range(3):
+            client.send(request("/write-elsewhere"))
+            server.wait_for_rest()
+            assert other.get("/well").body == b"well"
+            chunks = client.read_response().chunks
+            assert chunks
+            for number, chunk in enumerate(chunks):
+                assert chunk == b"%07d " % number * (1 << 18)
+        assert client.get("/well").body == b"well"

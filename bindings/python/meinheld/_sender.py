@@ -79,13 +79,15 @@ class Sender(Keeper):
         """A client has taken all of a large piece."""
         parking = self._loans.pop(name, None)
         if parking is not None:
+            del self._lent[name]
             parking.resume(True)
 
     def finish(self, name: int, why: int) -> None:
         """A request has ended, its client gone if it was not done."""
-        parking = self._waits.pop(name, None) or self._loans.pop(name, None)
-        if parking is not None:
-            parking.resume(False)
+        for waits in (self._waits, self._loans):
+            parking = waits.pop(name, None)
+            if parking is not None:
+                parking.resume(False)
         sent = self.give_back(name, why)
         if sent is not None:
             self.close_file(sent)
@@ -195,8 +197,12 @@ class Sender(Keeper):
                 return
         else:
             waits = self._loans
+            if name in waits:  # it could not wait where it was made, and went on all the same
+                raise RuntimeError("a piece before this one is still to leave")
             lent = self._lent[name] = ffi.from_buffer("char[]", data)
             code = lib.mhpy_lend(self.hub, name, lent, size)
+            if code not in (lib.MH_FULL, lib.MH_ERANGE):  # else returned() or finish() does it
+                del self._lent[name]
         if code == lib.MH_FULL:
             parking = waits[name] = Parking(self._loop)
             if not parking.park():
@@ -204,7 +210,7 @@ class Sender(Keeper):
         elif code == lib.MH_ERANGE:
             lib.mhpy_end(self.hub, name, now)
             response.stage = ALL
-            raise TooLong  # what was lent is held until MHPY_FINISH
+            raise TooLong
         elif code == lib.MH_ENOMEM:
             self.abort(name)
             raise response.refusal(code)
@@ -214,8 +220,6 @@ class Sender(Keeper):
             self._loop.pause()
         if response.share < 0:
             response.share = SHARE
-        if waits is self._loans:
-            self._lent.pop(name, None)
 
     def end(self, response: Response, now: bool) -> None:
         """Ends a response whose head has gone; now as for answer()."""

@@ -281,6 +281,7 @@ int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);
     if (!req) return MH_ECLOSED;
+    if (slot->loan != MHPY__LOAN_NONE) return MH_ESTATE;
     loan *l = malloc(sizeof *l);
     if (!l) return MH_ENOMEM;
     *l = (loan){hub, name};

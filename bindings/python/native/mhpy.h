@@ -234,7 +234,7 @@ int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t p
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
 /* A large piece, which leaves at once as far as the socket takes it, and is not copied. MH_FULL:
  * body has to stay as it is until MHPY_RETURNED or MHPY_FINISH; after MH_ERANGE until MHPY_FINISH,
- * which then follows. Nothing else may be sent before. Results as mhpy_write. */
+ * which then follows; another before that is MH_ESTATE. Results as mhpy_write. */
 int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
 /* Ends such a response; now as in mhpy_write. Errors: MH_ESTATE, MH_ECLOSED, MH_ERANGE (it is
  * shorter than its length: the connection is aborted). */

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, greenlet
 
 from apps import App, Environ, StartResponse, answer, by_path
 
@@ -305,6 +306,18 @@ def renamed(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     yield b"b"
 
 
+def write_elsewhere(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Writes large pieces in greenlets of its own, where nothing can wait; takes no notice of what
+    is said of that, and gives up all the pieces."""
+    write = start_response("200 OK", TEXT)
+    for number in range(8):
+        piece = b"%07d " % number * (1 << 18)
+        with suppress(RuntimeError):
+            greenlet(write).switch(piece)
+        del piece
+    return []
+
+
 def write_in_iteration(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     write = start_response("200 OK", TEXT)
     yield b"a"
@@ -329,6 +342,7 @@ APPS: dict[str, App] = {
     "/share": share,
     "/share-list": share_list,
     "/renamed": renamed,
+    "/write-elsewhere": write_elsewhere,
     "/write-in-iteration": write_in_iteration,
     "/well": well,
 }
