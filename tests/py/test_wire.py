@@ -102,7 +102,7 @@ def start_server(
             more=(tcp,),
             limits=limits,
             statics={"/static": {"directory": str(files)}},
-            **more,
+            **more,  # type: ignore[arg-type]
         )
     )
 

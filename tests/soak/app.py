@@ -18,8 +18,9 @@ from apps.bodies import digest
 from apps.responses import MEBIBYTE
 from greenlet import greenlet
 from meinheld import server
-from meinheld._loop import EXPIRED, Loop, Parking
+from meinheld._loop import Loop
 from meinheld._native import ffi, lib
+from meinheld._parking import EXPIRED, Parking
 
 HELLO = b"Hello world!"
 PIECE = bytes(range(256))
