@@ -180,22 +180,25 @@ class Ends:
         if known is None:
             return  # its head did not come in the right number of pieces
         environ, responses = known
-        headers = responses[0].headers() if responses else ()
-        self._tell(Entry(environ, headers, status, sent, taken_us, self._now()))
+        self._tell(environ, responses, status, sent, taken_us)
 
     def served(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:
         """A request has ended that no application has seen."""
-        self._tell(Entry(_environ_of(texts), (), status, sent, taken_us, self._now()))
+        self._tell(_environ_of(texts), [], status, sent, taken_us)
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(
+        self, environ: Environ, responses: list[Response], status: int, sent: int, taken_us: int
+    ) -> None:
+        time = self._now()
         if self._format is not None:
-            self._guard(self._write, entry)
+            told = self._format.tells_headers and responses
+            headers = responses[0].headers() if told else ()
+            self._guard(self._write, Entry(environ, headers, status, sent, taken_us, time))
         if self._access is not None:
-            environ = entry.environ
-            environ["STATUS_CODE"] = entry.status
-            environ["SEND_BYTES"] = entry.sent
-            environ["REQUEST_TIME"] = entry.taken_us // 1000
-            environ["LOCAL_TIME"] = entry.time
+            environ["STATUS_CODE"] = status
+            environ["SEND_BYTES"] = sent
+            environ["REQUEST_TIME"] = taken_us // 1000
+            environ["LOCAL_TIME"] = time
             self._guard(self._access, environ)
 
     def refused(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:

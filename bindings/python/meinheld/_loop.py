@@ -71,8 +71,11 @@ Result = TypeVar("Result")
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
 _abandoned: Final[list[object]] = []
 
+# Comes for each request, if it does; looking it up in lib costs more than all else of comparing it.
+_ENDED: Final = lib.MHPY_ENDED
+
 # What is still told when a run ends.
-_ENDS: Final = (lib.MHPY_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
+_ENDS: Final = (_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
 
 
 class Loop:
@@ -344,7 +347,9 @@ class Loop:
     def _other(self, kind: int, a: int, b: int, c: int) -> None:
         """Every event but a request whose head is known."""
         gateway = self._gateway
-        if kind == lib.MHPY_REQUEST:
+        if kind == _ENDED:
+            gateway.ended(a, b, c, next(self._events)[1])
+        elif kind == lib.MHPY_REQUEST:
             more = next(self._events)
             self._fresh_context()
             gateway.first(a, b, c, more, self._texts.take(more[0]))
@@ -360,8 +365,6 @@ class Loop:
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
             gateway.finish(a, b, c)
-        elif kind == lib.MHPY_ENDED:
-            gateway.ended(a, b, c, next(self._events)[1])
         elif kind == lib.MHPY_REFUSED:
             gateway.refused(self._texts.take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SERVED:
