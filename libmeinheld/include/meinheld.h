@@ -375,8 +375,9 @@ enum {
  * O_APPEND several processes can share it, and on a pipe if their lines have up to 4096 bytes.
  * Nothing waits for a reader, whatever the mode of fd: what a pipe, socket or terminal does not
  * take is kept and tried again (MH_LOG_LINES_STUCK). Only if another process fills a pipe in
- * blocking mode between our poll and our write does that wait for its reader. A file is written
- * through the page cache, and as slow as its disk when that is full.
+ * blocking mode between our poll and our write does that wait for its reader, and a terminal in
+ * that mode that this process may not open once more, through /proc. A file is written through the
+ * page cache, and as slow as its disk when that is full.
  *
  * fd stays the host's, and open until a second call, which takes another or -1 for none, or the
  * server is freed. Errors: MH_EINVAL (no such format, or fd is not open for writing, or a socket

@@ -4,27 +4,31 @@
  * full. A pipe or terminal may be in blocking mode, and its mode is not ours to change, for others
  * share it (a process's standard output nearly always). So it is only written to when poll says
  * that there is room, and no more than the PIPE_BUF bytes for which there then is (pipe(7)); that
- * many are also never mixed with those of other processes. */
+ * many are also never mixed with those of other processes. Of a terminal poll says less: there may
+ * be room for one byte. So it is opened once more, for a mode of our own. */
 #include "log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "sigpipe.h"
 
-enum kind { KIND_FILE, KIND_PIPE /* and whatever else has poll */, KIND_SOCKET };
+enum kind { KIND_FILE, KIND_PIPE /* and whatever else has poll */, KIND_TERMINAL, KIND_SOCKET };
 
 struct mh__log {
     mh_loop *loop;
     mh__log_cb tell;
     void *user;
     int fd;
+    bool own;     /* fd is to be closed */
     uint8_t kind; /* enum kind */
     bool begun;   /* buf begins in the middle of a line */
     bool told;    /* of the trouble */
@@ -40,6 +44,12 @@ struct mh__log {
 
 /* ---- the descriptor -------------------------------------------------------------------------- */
 
+/* Whether fd is a pseudoterminal's master: opened once more it would be another's. */
+static bool is_master(int fd) {
+    unsigned number;
+    return ioctl(fd, TIOCGPTN, &number) == 0;
+}
+
 /* The kind of fd, or MH_EINVAL. */
 static int kind_of(int fd) {
     int flags = fcntl(fd, F_GETFL), type = 0;
@@ -47,9 +57,27 @@ static int kind_of(int fd) {
     struct stat st;
     if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || fstat(fd, &st) < 0) return MH_EINVAL;
     if (S_ISREG(st.st_mode)) return KIND_FILE;
+    if (S_ISCHR(st.st_mode) && isatty(fd) && !is_master(fd)) return KIND_TERMINAL;
     if (!S_ISSOCK(st.st_mode)) return KIND_PIPE;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_STREAM) return MH_EINVAL;
     return KIND_SOCKET;
+}
+
+/* From now on fd is written to. What can't be opened once more is written to as it is. */
+static void use(mh__log *log, int fd, int kind) {
+    char path[32];
+    int own = -1;
+    if (kind == KIND_TERMINAL) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    }
+    log->fd = own < 0 ? fd : own;
+    log->own = own >= 0;
+    log->kind = (uint8_t)kind;
+}
+
+static void leave(const mh__log *log) {
+    if (log->own) close(log->fd);
 }
 
 /* As many of n bytes as a pipe is to be given: whole lines, if it can be. */
@@ -89,6 +117,7 @@ static ssize_t write_some(const mh__log *log, const char *p, size_t n) {
             taken = send(log->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
             break;
         case KIND_PIPE:
+        case KIND_TERMINAL:
             taken = write_pipe(log, p, n);
             break;
         default:
@@ -177,14 +206,9 @@ int mh__log_open(mh__log **out, mh_loop *loop, int fd, size_t most, mh__log_cb t
     if (cls < 0) return cls;
     mh__log *log = mh__mem_alloc(mh__loop_mem(loop), sizeof *log + MH__LOG_GATHER + most);
     if (!log) return MH_ENOMEM;
-    *log = (mh__log){.loop = loop,
-                     .tell = tell,
-                     .user = user,
-                     .fd = fd,
-                     .kind = (uint8_t)kind,
-                     .cls = cls,
-                     .timer.fn = on_time,
-                     .most = most};
+    *log = (mh__log){
+        .loop = loop, .tell = tell, .user = user, .cls = cls, .timer.fn = on_time, .most = most};
+    use(log, fd, kind);
     *out = log;
     return MH_OK;
 }
@@ -198,8 +222,8 @@ int mh__log_move(mh__log *log, int fd) {
         drop_first(log, (size_t)(lf + 1 - log->buf));
         log->lost++;
     }
-    log->fd = fd;
-    log->kind = (uint8_t)kind;
+    leave(log);
+    use(log, fd, kind);
     log->error = 0;
     return MH_OK;
 }
@@ -209,6 +233,7 @@ uint64_t mh__log_close(mh__log *log, bool flush) {
     if (flush) mh__log_flush(log);
     uint64_t lost = log->lost + count_lines(log);
     mh__timer_stop(&log->timer);
+    leave(log);
     mh__mem_free(mh__loop_mem(log->loop), log);
     return lost;
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <termios.h>
 
 #include "failing.h"
 #include "log.h"
@@ -431,6 +432,49 @@ static void nor_does_one_of_a_socket(void) {
     check_stuck_reader(fds[0], fds[1]);
 }
 
+/* None of its bytes is to become two. */
+static int open_terminal(int *reader) {
+    struct termios raw;
+    *reader = posix_openpt(O_RDWR | O_NOCTTY);
+    if (*reader < 0 || grantpt(*reader) < 0 || unlockpt(*reader) < 0) abort();
+    int fd = open(ptsname(*reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || tcgetattr(fd, &raw) < 0) abort();
+    cfmakeraw(&raw);
+    if (tcsetattr(fd, TCSANOW, &raw) < 0) abort();
+    return fd;
+}
+
+static void nor_does_one_of_a_terminal(void) {
+    int reader, writer = open_terminal(&reader);
+    check_stuck_reader(reader, writer);
+}
+
+static void what_was_opened_for_a_terminal_is_closed(void) {
+    fixture f;
+    int reader, writer = open_terminal(&reader), before = dup(reader), after;
+    close(before); /* the lowest that is free */
+    open_on(&f, writer);
+    CHECK_INT(mh__log_move(f.log, writer), MH_OK);
+    finish(&f);
+    after = dup(reader);
+    CHECK(after <= before);
+    close(after);
+    close(reader);
+}
+
+static void lines_for_the_master_of_a_terminal_reach_its_slave(void) {
+    char text[100];
+    fixture f;
+    int master, slave = open_terminal(&master);
+    open_on(&f, master);
+    log_lines(&f, 1, sizeof text);
+    mh__log_flush(f.log);
+    CHECK_INT(read(slave, text, sizeof text), sizeof text);
+    CHECK_INT(check_lines(text, sizeof text, sizeof text), 1);
+    finish(&f);
+    close(slave);
+}
+
 static void a_line_of_over_4096_bytes_goes_through_a_pipe_in_pieces(void) {
     static char text[1 << 20];
     size_t n = 0;
@@ -584,6 +628,9 @@ int main(void) {
     RUN(it_may_be_closed_when_trouble_is_told);
     RUN(a_reader_of_a_pipe_that_is_stuck_holds_up_nothing);
     RUN(nor_does_one_of_a_socket);
+    RUN(nor_does_one_of_a_terminal);
+    RUN(what_was_opened_for_a_terminal_is_closed);
+    RUN(lines_for_the_master_of_a_terminal_reach_its_slave);
     RUN(a_line_of_over_4096_bytes_goes_through_a_pipe_in_pieces);
     RUN(a_reader_that_has_gone_raises_no_signal);
     RUN(a_device_without_room_is_trouble);
