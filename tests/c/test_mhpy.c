@@ -903,6 +903,57 @@ static void a_request_for_a_file_becomes_no_event(void) {
     unlink(h.path);
 }
 
+/* ---- mail ------------------------------------------------------------------------------------ */
+
+/* Takes one step with what the peer says, and returns the name of the request that this is. */
+static int64_t ask(host *h, peer *p) {
+    mhpy_batch batch;
+    peer_open_(p, unix_connect(h->path));
+    if (send(p->fd, GET, sizeof GET - 1, MSG_NOSIGNAL) != sizeof GET - 1) abort();
+    int n = mhpy_step(h->hub, -1, &batch);
+    for (int i = 0; i < n; i += MHPY_EVENT_INTS)
+        if (batch.ints[i] == MHPY_REQUEST) return batch.ints[i + 1];
+    abort();
+}
+
+/* Another's answer is due to be sent when the second one of its request is refused, and sending
+ * finds that the client has gone. */
+static void an_answer_too_many_of_a_client_that_has_gone_is_refused(void) {
+    static char large[1 << 25]; /* copying it takes longer than an answer may wait */
+    host h = {0};
+    mhpy_options options;
+    mhpy_batch batch;
+    mhpy_counts counts;
+    peer first, second;
+    mhpy_options_init(&options);
+    CHECK_INT(listen_at(&h), 0);
+    REQUIRE(mhpy_new(&h.hub, &options) == MH_OK);
+    CHECK_INT(mhpy_listen(h.hub, h.listener, 0), MH_OK);
+    h.mail = mhpy_mail_open(h.hub);
+    int64_t name = ask(&h, &first), other = ask(&h, &second);
+    mhpy_made *made = mhpy_make("200 OK", 6, 1);
+    mhpy_stream *stream = mhpy_stream_new(h.mail, name);
+    REQUIRE(made && stream);
+    mail_answer(&h, other, "200 OK\nA\nb", 10);
+    CHECK_INT(mhpy_stream_head(stream, made), MH_OK);
+    CHECK_INT(mhpy_stream_write(stream, large, sizeof large, 0), MH_FULL);
+    CHECK_INT(mhpy_mail_answer(h.mail, (uint32_t)name, (uint32_t)(name >> 32), made, "", 0, 0),
+              MH_OK);
+    CHECK_INT(shutdown(first.fd, SHUT_RD), 0); /* of which sending alone is told */
+    CHECK(mhpy_step(h.hub, 0, &batch) >= 0);
+    CHECK(mhpy_step(h.hub, 0, &batch) >= 0);
+    CHECK_INT(mhpy_count(h.hub, &counts), MH_OK);
+    CHECK_INT(counts.requests, 0);
+    mhpy_unmake(made);
+    mhpy_stream_drop(stream);
+    mhpy_mail_drop(h.mail);
+    peer_close(&first);
+    peer_close(&second);
+    mhpy_free(h.hub);
+    close(h.listener);
+    unlink(h.path);
+}
+
 int main(void) {
     RUN(any_failing_allocation_costs_at_most_one_client_its_connection);
     RUN(nor_does_one_when_answers_go_by_mail);
@@ -924,5 +975,6 @@ int main(void) {
     RUN(what_cant_be_served_is_refused);
     RUN(a_request_for_a_file_becomes_no_event);
     RUN(the_end_of_a_request_for_a_file_is_told_with_its_head);
+    RUN(an_answer_too_many_of_a_client_that_has_gone_is_refused);
     return check_end();
 }

@@ -323,7 +323,9 @@ static int answer(mhpy *hub, mhpy__slot *slot, const letter *l) {
     /* A result that is waited for comes before the bytes have gone, so they have to be copied. */
     int rc = mhpy__answer(hub, slot->thing, &l->made->head, (mh_str){l->body, l->n},
                           l->lent ? MHPY_BORROW : 0);
-    if (rc < 0 && rc != MH_ECLOSED && rc != MH_ERANGE && !l->stream) mh_req_abort(slot->thing);
+    if (rc >= 0 || rc == MH_ECLOSED || rc == MH_ERANGE || l->stream) return rc;
+    /* It has been flushed as well, by which the request may have ended. */
+    if ((slot = mhpy__name_find(&hub->requests, l->name))) mh_req_abort(slot->thing);
     return rc;
 }
 
