@@ -12,16 +12,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from greenlet import GreenletExit, greenlet
 from harness import PATIENCE, Process, listening_socket, wait_until
 from meinheld._environ import Place
+from meinheld._files import FileWrapper
+from meinheld._kept import Sent
 from meinheld._limits import Limits
 from meinheld._loop import Loop
+from meinheld._mail import MailSender
+from meinheld._native import lib
 from meinheld._parking import EXPIRED, Parking
 from meinheld._pooled import PooledGateway
+from meinheld._response import NOTHING, Head, NothingMore, Response
+from meinheld._sender import BORROW
 from rawclient import Client, request
 
 Environ = Any
@@ -652,3 +659,34 @@ def test_run_takes_the_setting_or_its_argument(spawn: Spawn) -> None:
     )
     assert process.wait() == 0, process.log
     assert process.out.split() == ["3", "0", "1"]
+
+
+class Leaving(Response):
+    """A response whose client leaves while it is being sent."""
+
+    __slots__ = ("leave",)
+
+    leave: Callable[[], None]
+
+    @property
+    def slot(self) -> int:  # type: ignore[override]
+        self.leave()
+        return 1
+
+
+def test_what_was_given_back_while_it_was_refused_is_not_asked_for_again(tmp_path: Path) -> None:
+    sender = MailSender(print)  # with no run behind it, so that all of it is refused
+    head = Head()
+    head.text, head.pieces, head.made = b"200 OK", 1, None
+    response = Leaving()
+    response.gen, response.stage, response.head = 1, NOTHING, head
+    kept: list[Sent | None] = []
+    response.leave = lambda: kept.append(sender.give_back(1 << 32 | 1, lib.MH_FINISH_DONE))
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with path.open("rb") as file:
+        assert sender.file(response, FileWrapper(file))
+    assert any(kept)  # whoever was given it closes it
+    response.stage = NOTHING
+    with pytest.raises(NothingMore):
+        sender.answer(response, bytes(BORROW), False)

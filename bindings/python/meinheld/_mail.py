@@ -104,7 +104,7 @@ class MailSender(Keeper):
                 self._mail, response.slot, response.gen, made, data, size, 1
             )
             if code:
-                del self._lent[response.name]
+                self._lent.pop(response.name, None)  # the client may have left, and it with it
         if code:
             self._look_into(response, code, made, body)
         response.stage = ALL
@@ -136,11 +136,10 @@ class MailSender(Keeper):
         made = head.made or _make(head)
         self._files[response.name] = Sent(response, file)
         code = lib.mhpy_mail_file(self._mail, response.slot, response.gen, made, *place)
-        if code:
-            del self._files[response.name]
-        if code == lib.MHPY_NO_FILE:
-            return False
-        if code:
+        # If it is not there any more its request has ended meanwhile, and it is closed for that.
+        if code and self._files.pop(response.name, None) is not None:
+            if code == lib.MHPY_NO_FILE:
+                return False
             raise response.refusal(code)
         response.stage = ALL
         return True
