@@ -5,6 +5,7 @@ how a run with them ends. What holds without threads too is tested in both ways 
 from __future__ import annotations
 
 import contextvars
+import io
 import signal
 import socket
 import struct
@@ -13,7 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import Any, cast
 
 import pytest
 from greenlet import GreenletExit, greenlet
@@ -440,6 +442,51 @@ def test_the_end_of_the_run_unwinds_a_thread_that_waits_for_a_reader() -> None:
         running.loop.post(running.loop.stop)
         running.thread.join(PATIENCE)
     assert said[-1] == "unwound"
+
+
+# ---- what is kept for requests
+
+
+def test_what_a_thread_still_waits_to_do_is_done_at_the_end_of_the_run() -> None:
+    blocks, release, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class File(io.FileIO):
+        def close(self) -> None:
+            closed.set()
+            super().close()
+
+    def app(environ: Environ, start: Start) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/block":
+            blocks.set()
+            release.wait(PATIENCE)
+        elif environ["PATH_INFO"] == "/file":
+            start("200 OK", [("Content-Length", str(size))])
+            return cast(Iterable[bytes], environ["wsgi.file_wrapper"](File(name)))
+        return plain(start, b"")
+
+    size = 16 << 20
+    with ExitStack() as stack:
+        named = stack.enter_context(NamedTemporaryFile())
+        name = named.name
+        named.write(bytes(size))
+        named.flush()
+        running = stack.enter_context(serving(app, 1))
+        reader, blocker, sender = (stack.enter_context(running.connect()) for _ in range(3))
+        gateway = cast(PooledGateway, running.loop._gateway)
+        reader.send(request("/file"))
+        reader.read_head()
+        blocker.send(request("/block"))
+        assert blocks.wait(PATIENCE)
+        sender.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+        reader.read_some(size)
+        wait_until(lambda: gateway._closing and gateway._waiting, "queued behind the other")
+        assert gateway._uploads._memory.used == 3
+        running.loop.post(running.loop.stop)
+        wait_until(lambda: running.loop._ending, "waited for the thread")
+        assert gateway._uploads._memory.used == 0
+        release.set()
+        running.thread.join(PATIENCE)
+        assert closed.is_set()
 
 
 # ---- the end of a run

@@ -69,9 +69,7 @@ class PooledGateway(Gateway):
     def finish(self, name: int, why: int, sent: int) -> None:
         """A request has ended, its client gone if it was not done."""
         super().finish(name, why, sent)
-        waiting = self._waiting.pop(name, None)
-        if waiting is not None:
-            _close(waiting)
+        self._drop(name)
         file = self._mail.give_back(name, why)
         if file is not None:
             self._close_later(name, file)
@@ -79,8 +77,18 @@ class PooledGateway(Gateway):
     def end(self) -> None:
         """The run is over."""
         super().end()
+        for name in list(self._waiting):
+            self._drop(name)
+        for name in list(self._closing):  # the end of the run has emptied the queue
+            self._put(name)
         for name, file in self._mail.abandon():
             self._close_later(name, file)
+
+    def _drop(self, name: int) -> None:
+        """Has a request that still waits for a thread never begin."""
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            _close(waiting)
 
     def _close_later(self, name: int, file: Sent) -> None:
         """Has a thread close a file, which is the application's."""
