@@ -550,6 +550,9 @@ def test_what_is_no_log_is_refused_when_it_is_set(tmp_path: Path) -> None:
         server.set_access_log(tmp_path / "unread")
     with pytest.raises(TypeError, match="path or a descriptor"):
         server.set_access_log(1.5)  # type: ignore[arg-type]
+    for closed in (-1, 2**31 - 1, 2**31):
+        with pytest.raises(OSError, match=f"descriptor {closed} is not open"):
+            server.set_access_log(closed)
     with pytest.raises(TypeError, match="access\\(environ\\)"):
         server.set_access_logger(object())
     server.set_access_log(None)

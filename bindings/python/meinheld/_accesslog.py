@@ -6,6 +6,7 @@ application until MHPY_ENDED. Without them nothing here takes part in a request.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -61,7 +62,13 @@ def access_log(file: File, format: str) -> AccessLog:
     if isinstance(file, bool) or not isinstance(file, (str, os.PathLike, int)):
         raise TypeError(f"an access log's file must be a path or a descriptor, not {file!r}")
     log = AccessLog(file, native, made)
-    log.open().close()
+    opened = log.open()
+    try:
+        os.fstat(opened.fd)
+    except (OSError, OverflowError):  # what is opened next would get its number, and the lines
+        raise OSError(errno.EBADF, f"descriptor {opened.fd} is not open") from None
+    finally:
+        opened.close()
     return log
 
 
