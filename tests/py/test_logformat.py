@@ -74,6 +74,8 @@ def test_the_time_has_brackets_once() -> None:
         ("%(h)r", "must be %(h)s"),
         ("%(t)q", "must be %(t)s"),
         ("%(h)s\n", "control characters"),
+        ("%(h)10000s", "'%(h)10000s' is no atom"),
+        ("%(h).99999999999999999999s", "is no atom"),
     ],
 )
 def test_what_is_no_format_is_refused_and_named(text: str, named: str) -> None:

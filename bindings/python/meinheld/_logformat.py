@@ -27,8 +27,10 @@ from typing import Any, Final, NamedTuple
 
 from meinheld._environ import Environ, field_key
 
-# A conversion of the % operator, or a % that begins none.
-_CONVERSION: Final = re.compile(r"%(?:%|\((?P<atom>[^()]*)\)(?P<how>[-0]?\d*(?:\.\d+)?[a-zA-Z]))?")
+# A conversion of the % operator, of no absurd width, or a % that begins none.
+_CONVERSION: Final = re.compile(
+    r"%(?:%|\((?P<atom>[^()]*)\)(?P<how>[-0]?\d{0,4}(?:\.\d{1,4})?[a-zA-Z]))?"
+)
 
 # The beginning of an escape, at the end of a text.
 _PART: Final = re.compile(r"\\(?:x.?|u.{0,3}|U.{0,7})?\Z")
