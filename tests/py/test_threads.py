@@ -20,6 +20,7 @@ from typing import Any, cast
 import pytest
 from greenlet import GreenletExit, greenlet
 from harness import PATIENCE, Process, listening_socket, wait_until
+from meinheld._accesslog import Ends
 from meinheld._environ import Place
 from meinheld._files import FileWrapper
 from meinheld._kept import Sent
@@ -52,7 +53,9 @@ class Running:
 
 
 @contextmanager
-def serving(app: App, threads: int, **limits: float) -> Iterator[Running]:
+def serving(
+    app: App, threads: int, *, ends: Ends | None = None, **limits: float
+) -> Iterator[Running]:
     """Serves app in so many threads, and checks that nothing was logged."""
     problems: list[str] = []
     with listening_socket(("127.0.0.1", 0)) as sock:
@@ -62,6 +65,7 @@ def serving(app: App, threads: int, **limits: float) -> Iterator[Running]:
             [Place("127.0.0.1", str(address[1]), False)],
             lambda message, exc_info: problems.append(f"{message}: {exc_info}"),
             1 << 20,
+            ends,
             threads=threads,
         )
         loop = Loop(gateway, limits=Limits().changed(limits), max_fds=16, pool=gateway.pool)
@@ -487,6 +491,29 @@ def test_what_a_thread_still_waits_to_do_is_done_at_the_end_of_the_run() -> None
         release.set()
         running.thread.join(PATIENCE)
         assert closed.is_set()
+
+
+def test_an_access_logger_does_not_disturb_a_thread_in_its_environ() -> None:
+    told, passed = threading.Event(), threading.Event()
+
+    class Body(list[bytes]):
+        def __init__(self, environ: Environ) -> None:
+            super().__init__([b"hello"])
+            self.environ = environ
+
+        def close(self) -> None:
+            for _ in self.environ:
+                assert told.wait(PATIENCE)
+            passed.set()
+
+    def app(environ: Environ, start: Start) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "5")])
+        return Body(environ)
+
+    ends = Ends(lambda message, exc_info: None, lambda environ: told.set(), None)
+    with serving(app, 1, ends=ends) as running, running.connect() as client:
+        assert client.get("/").body == b"hello"
+        assert passed.wait(PATIENCE)
 
 
 # ---- the end of a run

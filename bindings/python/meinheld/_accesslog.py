@@ -142,6 +142,7 @@ class Ends:
         self._format = format
         # The response is put in later, perhaps by another thread, when this may have been told.
         self._open: dict[int, tuple[Environ, list[Response]]] = {}
+        self._copies = False  # environ is another thread's, which may still be at it
         self._second = -1  # that _time is of
         self._time = ""
 
@@ -167,6 +168,7 @@ class Ends:
     def follow(self, app: App) -> App:
         """The same for an app that runs in other threads, of which each request has been begun."""
         begun = self._open
+        self._copies = True
 
         def seen(environ: Environ, start_response: Any) -> Iterable[bytes]:
             response: Response = start_response.__self__
@@ -202,6 +204,8 @@ class Ends:
             headers = responses[0].headers() if told else ()
             self._guard(self._write, Entry(environ, headers, status, sent, taken_us, time))
         if self._access is not None:
+            if self._copies:  # a key that is added breaks off whoever iterates over it
+                environ = environ.copy()
             environ["STATUS_CODE"] = status
             environ["SEND_BYTES"] = sent
             environ["REQUEST_TIME"] = taken_us // 1000

@@ -424,7 +424,8 @@ def reopen_access_log() -> None:
 def set_access_logger(logger: Any) -> None:
     """An object with access(environ), which is called for each request that was not refused, when
     its response has ended; None, the default, for none. Taken when a run begins. environ is the
-    application's (that of a static file has what CGI says of the request), with these keys besides:
+    application's, with threads a copy (that of a static file has what CGI says of the request),
+    with these keys besides:
 
     STATUS_CODE    an int; for a response that never began 499 if the client left first, 408 if it
                    was too slow with its body, else 444
