@@ -138,6 +138,13 @@ def test_a_write_within_the_iteration_is_sent_in_its_turn(serve: Serve) -> None:
         assert client.get("/write-in-iteration").chunks == [b"a", b"b", b"c"]
 
 
+def test_a_write_in_another_thread_is_sent_or_refused(serve: Serve, threads: int) -> None:
+    refused = b"a response can only be sent in the thread of its request"
+    with serve(MISUSE).connect() as client:
+        answers = client.get("/write-in-thread").chunks
+        assert answers == [b"a", b"b" if threads else refused]
+
+
 def test_a_method_that_the_app_has_changed_is_the_app_s_affair(serve: Serve) -> None:
     with serve(MISUSE).connect() as client:
         assert client.get("/renamed?HEAD").body == b"ab"

@@ -64,6 +64,9 @@ class MailSender(Keeper):
         self._files.clear()
         return files
 
+    def check_thread(self) -> None:
+        """No effect: any thread may send."""
+
     # ---- whole responses
 
     def refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:

@@ -43,6 +43,9 @@ class TooLong(NothingMore):
 class Responses(Protocol):
     """Who sends responses: a Sender, or a MailSender."""
 
+    def check_thread(self) -> None:
+        """Raises RuntimeError if the calling thread may not send."""
+
     def refuse(self, name: int, answer: tuple[bytes, bytes]) -> None:
         """Answers for the application."""
 
@@ -247,12 +250,14 @@ class Response:
         """write of PEP 3333: sends data, after the head if that has not gone. Waits while the
         client reads too slowly, and does nothing once it has gone, or the response has ended.
 
-        Raises ValueError for data beyond the Content-Length."""
+        Raises ValueError for data beyond the Content-Length, and RuntimeError in a thread that may
+        not send."""
         if type(data) is not bytes:
             data = plain(data)
         if self.ended:
             return
         sender = self.known.sender
+        sender.check_thread()
         try:
             sender.head(self)
             sender.send(self, data, True)

@@ -6,6 +6,7 @@ end. All ask for MHPY_FINISH, which clears what is left."""
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from meinheld._files import FileWrapper
@@ -104,6 +105,11 @@ class Sender(Keeper):
                 raised = exc
         if raised is not None:
             raise raised
+
+    def check_thread(self) -> None:
+        """Raises RuntimeError in any thread but the loop's: the C half bears no other."""
+        if get_ident() != self._loop._thread:
+            raise RuntimeError("a response can only be sent in the thread of its request")
 
     # ---- whole responses
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -318,6 +319,24 @@ def write_elsewhere(environ: Environ, start_response: StartResponse) -> Iterable
     return []
 
 
+def write_in_thread(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Writes from another thread while this one sends, and tells what came of it."""
+    write = start_response("200 OK", TEXT)
+    yield b"a"
+    said: list[str] = []
+
+    def send() -> None:
+        try:
+            write(b"b")
+        except RuntimeError as exc:
+            said.append(str(exc))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join()
+    yield from (text.encode() for text in said)
+
+
 def write_in_iteration(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     write = start_response("200 OK", TEXT)
     yield b"a"
@@ -344,6 +363,7 @@ APPS: dict[str, App] = {
     "/renamed": renamed,
     "/write-elsewhere": write_elsewhere,
     "/write-in-iteration": write_in_iteration,
+    "/write-in-thread": write_in_thread,
     "/well": well,
 }
 app = by_path(APPS)
