@@ -2,7 +2,8 @@
 # PyPI, build directories in .build. All of it can be removed at any time (make clean).
 #
 # variables: CC, PYTHON (the interpreter to make .venv with), WERROR=true (a warning is an error, as in CI);
-# for make fuzz: FUZZ_SECONDS (60, for each target), TARGET=parser (that one alone); for make soak: SOAK_SECONDS (600)
+# for make fuzz: FUZZ_SECONDS (60, for each target), TARGET=parser (that one alone); for make soak: SOAK_SECONDS (600),
+# SOAK_THREADS (0)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -10,6 +11,7 @@
 
 WERROR ?= false
 SOAK_SECONDS ?= 600
+SOAK_THREADS ?= 0
 export PYTHON WERROR
 # Where meson finds ninja: the one in .venv need not be on the PATH.
 export NINJA := $(CURDIR)/.venv/bin/ninja
@@ -62,7 +64,7 @@ fuzz: ## run the fuzz targets, a minute each (tests/fuzz/README.md)
 soak: build ## ten minutes of mixed traffic that must leave nothing behind (docs/soak.md)
 	@tools/setup.sh test
 	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python:$(CURDIR)/tests/py:$(CURDIR)/tests/soak \
-	.venv/bin/python tests/soak/soak.py --seconds $(SOAK_SECONDS)
+	.venv/bin/python tests/soak/soak.py --seconds $(SOAK_SECONDS) --threads $(SOAK_THREADS)
 
 bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py

@@ -49,7 +49,7 @@ def test_they_find_nothing_in_a_response_that_nobody_waits_for(serve: Serve, app
     server = serve(f"apps.linted:{app}")
     for target in TARGETS:
         if (app, target) == ("linted", "/pieces-with-length"):
-            continue  # which counts what it is asked for, and nobody asks for the rest
+            continue  # which counts what it is asked for, and that may end when nobody is there
         with server.connect() as client:
             client.send(request(target))
     with server.connect() as client:

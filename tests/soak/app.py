@@ -126,7 +126,13 @@ def nap(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 # ---- for the driver
 
 
-def _count() -> dict[str, int]:
+def _count(trim: bool = False) -> dict[str, int]:
+    return _loop().call(_count_in_loop, trim)
+
+
+def _count_in_loop(trim: bool) -> dict[str, int]:
+    if trim:
+        lib.mhpy_trim(_loop().hub)
     code = lib.mhpy_count(_loop().hub, _counts)
     assert code == lib.MH_OK
     return {
@@ -144,8 +150,7 @@ def what_is_open(environ: Environ, start_response: StartResponse) -> Iterable[by
 def what_is_alive(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """This request and its connection included, which are there at every count."""
     gc.collect()
-    lib.mhpy_trim(_loop().hub)
-    _count()
+    _count(trim=True)
     objects = gc.get_objects()
     with open("/proc/self/statm", encoding="ascii") as statm:
         pages = int(statm.read().split()[1])

@@ -304,6 +304,12 @@ def report(whole: Tally, phases: list[Phase]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="how long it takes, about (600)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help=f"of the server for the application (0); else more than {BURST}, for so many wait",
+    )
     parser.add_argument("--seed", type=int, default=1, help="what decides the traffic (1)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mh-soak-") as name:
@@ -312,7 +318,7 @@ def main() -> int:
             "app:app",
             [("127.0.0.1", 0), f"{name}/socket", f"{name}/control"],
             directory,
-            {"client_body_buffer_size": SPOOLED},
+            {"client_body_buffer_size": SPOOLED, "threads": arguments.threads},
             {},
         )
         soak = Soak(server, arguments.seconds, arguments.seed)
