@@ -23,8 +23,9 @@ from meinheld._sender import BAD_REQUEST, FAILED, TOO_LARGE
 # Bodies of one loop in memory, all together; above it any more goes to a file.
 MAX_IN_MEMORY: Final = 64 * 1024 * 1024
 
-# Bodies in memory of up to so many bytes are common enough to be made quick.
+# Bodies in memory of up to so many bytes are common enough to be made quick, and some at a time.
 _LARGE: Final = 1024 * 1024
+_SEVERAL: Final = 8
 
 # Why the rest of a body will not come, as the arguments of OSError, which makes of them what it has
 # a class for.
@@ -38,10 +39,11 @@ _REASONS: Final = {
 
 
 def _keep_large_blocks(size: int) -> None:
-    """Makes glibc keep freed blocks of up to so many bytes for the next body. It hands what is
-    larger than any block freed before to the kernel, and gets it back as pages that each cost a
-    fault when they are first written (mallopt(3), M_MMAP_THRESHOLD): so it is shown a larger one,
-    of pages that nobody writes."""
+    """Makes glibc keep freed blocks of up to so many bytes for the next bodies, and of double that
+    in all. It hands what is larger than any block freed before to the kernel, and what is free at
+    the heap's end beyond double of that, and gets it back as pages that each cost a fault when they
+    are first written (mallopt(3), M_MMAP_THRESHOLD, M_TRIM_THRESHOLD): so it is shown a larger
+    block, of pages that nobody writes."""
     bytes(size)
 
 
@@ -274,7 +276,7 @@ class Uploads:
         self._stream = stream
         self._ready = ready
         self._memory = Memory()
-        _keep_large_blocks(2 * min(buffer, _LARGE))
+        _keep_large_blocks(_SEVERAL * min(buffer, _LARGE))
         self._uploads: dict[int, Upload] = {}
         self._streams: dict[int, Stream] = {}
 
