@@ -48,6 +48,13 @@
 #define MH_API __attribute__((visibility("default")))
 #endif
 
+/* Of a function here that nobody calls no compiler is to complain. */
+#if defined(__GNUC__)
+#define MH_INLINE static inline __attribute__((unused))
+#else
+#define MH_INLINE static inline
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -105,7 +112,7 @@ typedef struct mh_loop_config {
 
 /* Sets every field to its default; size is sizeof *cfg as the host's header has it. */
 MH_API void mh_loop_config_init_sized(mh_loop_config *cfg, size_t size);
-static inline void mh_loop_config_init(mh_loop_config *cfg) {
+MH_INLINE void mh_loop_config_init(mh_loop_config *cfg) {
     mh_loop_config_init_sized(cfg, sizeof *cfg);
 }
 
@@ -250,7 +257,7 @@ typedef struct mh_handlers {
 } mh_handlers;
 
 MH_API void mh_handlers_init_sized(mh_handlers *h, size_t size);
-static inline void mh_handlers_init(mh_handlers *h) { mh_handlers_init_sized(h, sizeof *h); }
+MH_INLINE void mh_handlers_init(mh_handlers *h) { mh_handlers_init_sized(h, sizeof *h); }
 
 /* Limits of a server. Row numbers are those of docs/http.md. Where min_rate is on, a silent peer is
  * given up after rate_grace + rate_window, later after rate_window, if that is less than
@@ -291,7 +298,7 @@ typedef struct mh_config {
 } mh_config;
 
 MH_API void mh_config_init_sized(mh_config *cfg, size_t size);
-static inline void mh_config_init(mh_config *cfg) { mh_config_init_sized(cfg, sizeof *cfg); }
+MH_INLINE void mh_config_init(mh_config *cfg) { mh_config_init_sized(cfg, sizeof *cfg); }
 
 /* Makes a server on loop. handlers is copied, cfg too (NULL: the defaults). Errors: MH_EINVAL (no
  * handlers or no on_request, a size that is too small, a limit out of range, a server_name that is
@@ -538,7 +545,7 @@ typedef struct mh_static_config {
 } mh_static_config;
 
 MH_API void mh_static_config_init_sized(mh_static_config *cfg, size_t size);
-static inline void mh_static_config_init(mh_static_config *cfg) {
+MH_INLINE void mh_static_config_init(mh_static_config *cfg) {
     mh_static_config_init_sized(cfg, sizeof *cfg);
 }
 
