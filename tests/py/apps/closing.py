@@ -67,7 +67,11 @@ def endless() -> Iterator[bytes]:
         yield PIECE
 
 
+begun: list[str] = []
+
+
 def empties() -> Iterator[bytes]:
+    begun.append("empties")
     while True:
         yield b""
 
@@ -163,6 +167,11 @@ def well(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return answer(start_response, b"well")
 
 
+def count_begun(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Of those that send nothing, how many have begun."""
+    return answer(start_response, str(len(begun)).encode())
+
+
 app = by_path(
     {
         **{path: _app(path) for path in RESULTS},
@@ -171,6 +180,7 @@ app = by_path(
         "/no-content": no_content,
         "/written": written,
         "/stop": stop,
+        "/begun": count_begun,
         "/well": well,
     }
 )
