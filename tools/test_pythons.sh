@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs the Python tests on the installed package with every Python at hand: what `pip install .` makes for the oldest
 # CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own. The first
-# and the last of them run all tests, tests/frameworks too: between these, the frameworks' releases are those of a
-# neighbour, and what runs twice elsewhere, in a pool of threads or on bodies that are still coming, runs once.
+# and the last of them run tests/frameworks as well: between these, the frameworks' releases are those of a neighbour.
+# What runs twice, in a pool of threads or on bodies that are still coming, does so on the last alone: it is much.
 #
 # environment: PYTHONS (default: pypy3 python3.10 python3.11 python3.12 python3.13; the last one's summary comes last)
 set -euo pipefail
@@ -42,22 +42,21 @@ find_python() {
     done < <(candidates "$1")
 }
 
-# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty; all tests if $4 is
-# set.
+# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty; with frameworks
+# if $4 is set; what runs twice does if $5 is set.
 run_tests() {
-    local python=$1 directory=$2 wheel=$3 all=$4
+    local python=$1 directory=$2 wheel=$3 frameworks=$4 twice=$5
     "$python" -m venv --clear "$directory/venv"
     local pip=("$directory/venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
     if [ -z "$wheel" ]; then
         "${pip[@]}" wheel --no-deps --wheel-dir "$directory" .
         wheel=$(echo "$directory"/*.whl)
     fi
-    "${pip[@]}" install "${wheel}[test${all:+,frameworks}]"
-    local tests=(tests/py -k 'not threads and not while_it_comes')
-    if [ -n "$all" ]; then
-        tests=(tests/py tests/frameworks)
-    fi
-    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 "${tests[@]}"
+    "${pip[@]}" install "${wheel}[test${frameworks:+,frameworks}]"
+    local once=()
+    [ -n "$twice" ] || once=(-k 'not threads and not while_it_comes')
+    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 \
+        tests/py ${frameworks:+tests/frameworks} "${once[@]}"
 }
 
 rm -rf "$work"
@@ -82,16 +81,17 @@ status=0
 shared= # the wheel of the oldest CPython
 last=$((${#names[@]} - 1))
 for ((i = 0; i <= last; i++)); do
-    name=${names[i]} python=${pythons[i]} all=
+    name=${names[i]} python=${pythons[i]} frameworks= twice=
     if ((i == 0 || i == last)); then
-        all=yes
+        frameworks=yes
     fi
+    ((i < last)) || twice=yes
     echo "== $name: $("$python" -c 'import sys; print(sys.version)' | tr '\n' ' ')"
     directory=$work/$name
     if [ "$name" = pypy3 ]; then
-        run_tests "$python" "$directory" '' "$all" || status=1
+        run_tests "$python" "$directory" '' "$frameworks" "$twice" || status=1
     else
-        run_tests "$python" "$directory" "$shared" "$all" || status=1
+        run_tests "$python" "$directory" "$shared" "$frameworks" "$twice" || status=1
         [ -n "$shared" ] || shared=$(compgen -G "$directory/*-abi3-*.whl" || true)
     fi
 done
