@@ -181,6 +181,17 @@ static void an_answer_that_fails_is_told_of(void) {
     close_host(&h);
 }
 
+static void mail_is_delivered_without_a_step(void) {
+    host h;
+    open_host(&h);
+    CHECK_INT(mail_answer(&h, ask(&h), "200 OK", "hello", 0), MH_OK);
+    mhpy_mail_deliver(h.hub);
+    peer_pull(&h.client);
+    CHECK(got(&h, "\r\n\r\nhello"));
+    mhpy_mail_deliver(NULL);
+    close_host(&h);
+}
+
 static void an_abort_by_mail_resets_the_connection(void) {
     host h;
     open_host(&h);
@@ -441,6 +452,7 @@ int main(void) {
     RUN(an_answer_to_who_has_left_gives_back_what_was_lent);
     RUN(a_length_that_is_not_the_announced_is_sent_by_a_stream_alone);
     RUN(an_answer_that_fails_is_told_of);
+    RUN(mail_is_delivered_without_a_step);
     RUN(an_abort_by_mail_resets_the_connection);
     RUN(a_stream_is_sent_piece_by_piece);
     RUN(a_stream_over_its_length_is_cut_and_ended);

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from apps.logged import BIG
-from harness import Server, wait_until
+from harness import Process, Server, wait_until
 from rawclient import request
 
 Serve = Callable[..., Server]
@@ -559,19 +560,25 @@ def test_what_is_no_log_is_refused_when_it_is_set(tmp_path: Path) -> None:
     server.set_access_logger(None)
 
 
-def test_a_run_whose_log_can_t_be_opened_says_so(tmp_path: Path) -> None:
-    from meinheld import server
+UNOPENED = """
+import os, sys
+from meinheld import server
 
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen()
-        read_end, write_end = os.pipe()
-        os.close(write_end)
-        server.set_access_log(read_end)
-        server.listen(socket_fd=sock.fileno())
-        try:
-            with pytest.raises(OSError, match=f"descriptor {read_end}"):
-                server.run(lambda environ, start_response: [])
-        finally:
-            server.set_access_log(None)
-            os.close(read_end)
+read_end, write_end = os.pipe()
+os.close(write_end)
+server.set_access_log(read_end)
+server.listen(sys.argv[1])
+try:
+    server.run(lambda environ, start_response: [])
+except OSError as exc:
+    assert f"descriptor {read_end}" in str(exc), exc
+    print("refused")
+"""
+
+
+def test_a_run_whose_log_can_t_be_opened_says_so(
+    spawn: Callable[..., Process], unix_path: str
+) -> None:
+    process = spawn([sys.executable, "-c", UNOPENED, unix_path])
+    assert process.wait() == 0, process.log
+    assert process.out == "refused\n"

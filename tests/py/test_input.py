@@ -65,9 +65,15 @@ def post_in_parts(client: Client, target: str, body: bytes, chunk: int, cuts: li
 # ---- as a file
 
 
-def file_of(body: bytes, where: dict[str, object]) -> object:
-    """What the app should see: files in memory and others count the hint of readlines unlike."""
-    return BytesIO(body) if where is IN_MEMORY else BufferedReader(BytesIO(body))
+def results_of(body: bytes, where: dict[str, object], calls: Calls) -> list[list[object]]:
+    """What the app may get: files in memory and others count the hint of readlines unlike, and what
+    was to come may be there with its head."""
+    results: list[list[object]] = []
+    if where is not IN_FILE:
+        results.append(call_all(BytesIO(body), calls))
+    if where is not IN_MEMORY:
+        results.append(call_all(BufferedReader(BytesIO(body)), calls))
+    return results
 
 
 CALLS: list[Calls] = [
@@ -96,10 +102,10 @@ def test_a_body_is_read_as_from_a_file(
 ) -> None:
     with start(**where).connect() as client:
         for calls in CALLS if where is IN_FILE else [*CALLS, INTO]:
-            expected = call_all(file_of(LINES, where), calls)
+            expected = results_of(LINES, where, calls)
             target = f"/calls?{urlencode(calls)}"
             for cuts in ([], [4, 5, 9]):
-                assert json.loads(post_in_parts(client, target, LINES, chunk, cuts)) == expected
+                assert json.loads(post_in_parts(client, target, LINES, chunk, cuts)) in expected
 
 
 def some_call(draw: random.Random) -> tuple[str, str]:
@@ -131,7 +137,7 @@ def test_any_calls_on_any_body_give_what_a_file_gives(
             size = len(framed(body, chunk))
             cuts = sorted(draw.randrange(size + 1) for _ in range(draw.randrange(5)))
             got = json.loads(post_in_parts(client, f"/calls?{urlencode(calls)}", body, chunk, cuts))
-            assert got == call_all(file_of(body, where), calls), calls
+            assert got in results_of(body, where, calls), calls
 
 
 def test_no_body_is_read_as_from_an_empty_file() -> None:

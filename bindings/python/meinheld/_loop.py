@@ -191,6 +191,7 @@ class Loop:
         """Ends run() with exc, of a thread of the pool."""
 
         def fail() -> None:
+            lib.mhpy_mail_deliver(self.hub)  # what the thread has sent before it raised that
             raise exc
 
         if not self._over:

@@ -185,6 +185,7 @@ int mhpy_mail_answer(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *ma
 int mhpy_mail_file(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made, int fd,
                    int64_t offset);
 int mhpy_mail_abort(mhpy_mail *mail, int64_t name);
+void mhpy_mail_deliver(mhpy *hub);
 mhpy_stream *mhpy_stream_new(mhpy_mail *mail, int64_t name);
 void mhpy_stream_drop(mhpy_stream *stream);
 int mhpy_stream_head(mhpy_stream *stream, mhpy_made *made);

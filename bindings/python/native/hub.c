@@ -121,7 +121,7 @@ int mhpy_step(mhpy *hub, int timeout_ms, mhpy_batch *batch) {
         rc = mh_loop_step(hub->loop, hub->ev.n ? 0 : mhpy__mail_timeout(hub, timeout_ms));
         /* What threads have answered leaves before Python is asked, which may have to wait for its
          * lock. */
-        mhpy__mail_deliver(hub);
+        mhpy_mail_deliver(hub);
         if (hub->ev.lost) return MH_ENOMEM;
         if (__atomic_exchange_n(&hub->woken, 0, __ATOMIC_ACQ_REL)) break;
     } while (rc >= 0 && timeout_ms < 0 && hub->ev.n == 0);

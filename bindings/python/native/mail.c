@@ -436,8 +436,8 @@ static letter *join(letter *first, letter *then) {
     return first;
 }
 
-void mhpy__mail_deliver(mhpy *hub) {
-    mhpy_mail *mail = hub->mail;
+void mhpy_mail_deliver(mhpy *hub) {
+    mhpy_mail *mail = hub ? hub->mail : NULL;
     if (!mail) return;
     letter *l = take(mail);
     if (mail->rest) l = join(mail->rest, l);

@@ -247,7 +247,7 @@ int mhpy_abort(mhpy *hub, int64_t name);
 /* Other threads answer by mail. What they send is copied and handed to the thread of the hub, which
  * sends it inside mhpy_step, with no need of Python; they never wait for it unless they ask to.
  * mail and streams are counted, and may outlive their hub: then all of this is MH_ESTATE. So does a
- * NULL mail. All but mhpy_mail_open may be called from any thread, with one thread to a stream. */
+ * NULL mail. All but mhpy_mail_open and mhpy_mail_deliver may be called from any thread, with one thread to a stream. */
 
 /* The mail of a hub, opened by the first call; NULL if there is no memory. */
 mhpy_mail *mhpy_mail_open(mhpy *hub);
@@ -266,6 +266,9 @@ int mhpy_mail_file(mhpy_mail *mail, uint32_t slot, uint32_t gen, mhpy_made *made
                    int64_t offset);
 /* mhpy_abort by mail. Errors: MH_ESTATE, MH_ENOMEM. */
 int mhpy_mail_abort(mhpy_mail *mail, int64_t name);
+/* In the thread of the hub: sends what has come by mail now, and not in the next step, which hands
+ * out the events of it. */
+void mhpy_mail_deliver(mhpy *hub);
 
 /* A response that a thread sends in pieces, or whose result it wants to know; the request's
  * MHPY_WRITABLE goes to it. NULL if there is no memory. */
@@ -442,9 +445,7 @@ struct mhpy {
     int woken;           /* by mhpy_wakeup since the last step; atomic */
 };
 
-/* mail.c: carries out what has come by mail, and sends it. */
-void mhpy__mail_deliver(mhpy *hub);
-/* How long a step may wait that could have waited for timeout_ms. */
+/* mail.c: how long a step may wait that could have waited for timeout_ms. */
 int mhpy__mail_timeout(const mhpy *hub, int timeout_ms);
 /* The hub is about to end: from now on nothing reaches it. NULL is ignored. */
 void mhpy__mail_close(mhpy_mail *mail);
