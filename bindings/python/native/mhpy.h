@@ -247,7 +247,8 @@ int mhpy_abort(mhpy *hub, int64_t name);
 /* Other threads answer by mail. What they send is copied and handed to the thread of the hub, which
  * sends it inside mhpy_step, with no need of Python; they never wait for it unless they ask to.
  * mail and streams are counted, and may outlive their hub: then all of this is MH_ESTATE. So does a
- * NULL mail. All but mhpy_mail_open and mhpy_mail_deliver may be called from any thread, with one thread to a stream. */
+ * NULL mail. All but mhpy_mail_open and mhpy_mail_deliver may be called from any thread, with one
+ * thread to a stream. */
 
 /* The mail of a hub, opened by the first call; NULL if there is no memory. */
 mhpy_mail *mhpy_mail_open(mhpy *hub);
