@@ -297,6 +297,13 @@ class Client:
             self._eof = True
         return self._take(len(self._input))
 
+    def wait_for_input(self) -> None:
+        """Waits until there is more input, and leaves it unread."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(self.timeout * 1000):
+            raise TimeoutError("no more input")
+
     def at_end(self) -> bool:
         """Waits for more input; True if none comes, since the server has closed or reset."""
         try:
