@@ -1,98 +1,14 @@
 /* Answers by mail: what another thread sends is carried out inside a step, and what it asks about
  * is told to it. The client is a real one; where nothing has to be waited for, the sender is the
  * thread of the hub itself, as the mail knows no difference. */
-#include <stdbool.h>
-#include <stddef.h>
-
 #include <pthread.h>
 
-#include "client.h"
-#include "mhpy.h"
+#include "hub.h"
 
-#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-typedef struct host {
-    mhpy *hub;
-    mhpy_mail *mail;
-    char path[64];
-    int listener;
-    peer client;
-    int64_t name; /* of the last request */
-    unsigned requests;
-    int64_t ended, why; /* the last MHPY_FINISH */
-    int64_t unsent, code;
-} host;
-
-static void open_host(host *h) {
-    static unsigned number;
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    mhpy_options options;
-    *h = (host){.name = -1, .ended = -1, .unsent = -1};
-    snprintf(h->path, sizeof h->path, "/tmp/mail-test-%d-%u.sock", (int)getpid(), number++);
-    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", h->path);
-    unlink(h->path);
-    h->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_INT(bind(h->listener, (struct sockaddr *)&sa, sizeof sa), 0);
-    CHECK_INT(listen(h->listener, 64), 0);
-    mhpy_options_init(&options);
-    CHECK_INT(mhpy_new(&h->hub, &options), MH_OK);
-    CHECK_INT(mhpy_listen(h->hub, h->listener, 0), MH_OK);
+static void open_mail(host *h) {
+    open_host(h);
     h->mail = mhpy_mail_open(h->hub);
     CHECK(h->mail != NULL);
-    peer_open_(&h->client, unix_connect(h->path));
-}
-
-static void close_host(host *h) {
-    peer_close(&h->client);
-    mhpy_free(h->hub);
-    mhpy_mail_drop(h->mail);
-    close(h->listener);
-    unlink(h->path);
-}
-
-/* Takes a batch, waiting for at most 5 ms, and notes what it says. */
-static bool turn(host *h) {
-    mhpy_batch batch;
-    int n = mhpy_step(h->hub, 5, &batch);
-    CHECK(n >= 0);
-    for (int i = 0; i + MHPY_EVENT_INTS <= n; i += MHPY_EVENT_INTS) {
-        const int64_t *event = batch.ints + i;
-        if (event[0] > 0) {
-            h->name = event[2] << 32 | event[1];
-            h->requests++;
-        } else if (event[0] == MHPY_REQUEST) {
-            h->name = event[1];
-            h->requests++;
-            i += MHPY_EVENT_INTS;
-        } else if (event[0] == MHPY_FINISH) {
-            h->ended = event[1];
-            h->why = event[2];
-        } else if (event[0] == MHPY_UNSENT) {
-            h->unsent = event[1];
-            h->code = event[2];
-        }
-    }
-    peer_pull(&h->client);
-    return true;
-}
-
-#define TURN_UNTIL(h, cond)                           \
-    do {                                              \
-        uint64_t end_ = real_ms() + UNTIL_MS;         \
-        while (turn(h) && !(cond)) {                  \
-            if (real_ms() > end_) {                   \
-                CHECK_FAIL_("never came: %s", #cond); \
-                break;                                \
-            }                                         \
-        }                                             \
-    } while (0)
-
-/* Sends a request and returns its name. */
-static int64_t ask(host *h) {
-    unsigned before = h->requests;
-    CHECK_INT(send(h->client.fd, GET, sizeof GET - 1, MSG_NOSIGNAL), (int)sizeof GET - 1);
-    TURN_UNTIL(h, h->requests > before);
-    return h->name;
 }
 
 static mhpy_made *made_of(const char *text) {
@@ -124,12 +40,12 @@ static bool got(host *h, const char *text) {
 
 static void an_answer_by_mail_reaches_its_client(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     for (int lend = 0; lend < 2; lend++) {
         CHECK_INT(mail_answer(&h, ask(&h), "200 OK\nX\ny", "hello", lend), MH_OK);
         TURN_UNTIL(&h, got(&h, "Content-Length: 5\r\n\r\nhello"));
     }
-    TURN_UNTIL(&h, h.ended == h.name); /* the body that was lent is given back */
+    TURN_UNTIL(&h, h.finished == h.name); /* the body that was lent is given back */
     CHECK_INT(h.why, MH_FINISH_DONE);
     CHECK_INT(h.unsent, -1);
     close_host(&h);
@@ -137,18 +53,18 @@ static void an_answer_by_mail_reaches_its_client(void) {
 
 static void an_answer_to_who_has_left_gives_back_what_was_lent(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     int64_t name = ask(&h);
     peer_close(&h.client);
-    TURN_UNTIL(&h, h.ended == name); /* told though nobody has asked for it */
+    TURN_UNTIL(&h, h.finished == name); /* told though nobody has asked for it */
     CHECK_INT(h.why, MH_FINISH_PEER_CLOSED);
-    h.ended = -1;
+    h.finished = -1;
     CHECK_INT(mail_answer(&h, name, "200 OK", "hello", 0), MH_OK);
     for (int i = 0; i < 5; i++)
         turn(&h);
-    CHECK_INT(h.ended, -1);
+    CHECK_INT(h.finished, -1);
     CHECK_INT(mail_answer(&h, name, "200 OK", "hello", 1), MH_OK);
-    TURN_UNTIL(&h, h.ended == name);
+    TURN_UNTIL(&h, h.finished == name);
     CHECK_INT(h.unsent, -1);
     close_host(&h);
 }
@@ -156,7 +72,7 @@ static void an_answer_to_who_has_left_gives_back_what_was_lent(void) {
 static void a_length_that_is_not_the_announced_is_sent_by_a_stream_alone(void) {
     static const char head[] = "200 OK\nContent-Length\n4";
     host h;
-    open_host(&h);
+    open_mail(&h);
     int64_t name = ask(&h);
     CHECK_INT(mail_answer(&h, name, head, "hello", 0), MH_ERANGE);
     mhpy_stream *stream = mhpy_stream_new(h.mail, name);
@@ -171,7 +87,7 @@ static void a_length_that_is_not_the_announced_is_sent_by_a_stream_alone(void) {
 
 static void an_answer_that_fails_is_told_of(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     int64_t name = ask(&h);
     CHECK_INT(mail_answer(&h, name, "200 OK", "first", 0), MH_OK);
     CHECK_INT(mail_answer(&h, name, "200 OK", "second", 0), MH_OK);
@@ -183,7 +99,7 @@ static void an_answer_that_fails_is_told_of(void) {
 
 static void mail_is_delivered_without_a_step(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     CHECK_INT(mail_answer(&h, ask(&h), "200 OK", "hello", 0), MH_OK);
     mhpy_mail_deliver(h.hub);
     peer_pull(&h.client);
@@ -194,7 +110,7 @@ static void mail_is_delivered_without_a_step(void) {
 
 static void an_abort_by_mail_resets_the_connection(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     CHECK_INT(mhpy_mail_abort(h.mail, ask(&h)), MH_OK);
     TURN_UNTIL(&h, peer_over(&h.client));
     CHECK_INT(h.client.n, 0);
@@ -205,7 +121,7 @@ static void an_abort_by_mail_resets_the_connection(void) {
 
 static void a_stream_is_sent_piece_by_piece(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     mhpy_stream *stream = mhpy_stream_new(h.mail, ask(&h));
     mhpy_made *made = made_of("200 OK");
     CHECK_INT(mhpy_stream_head(stream, made), MH_OK);
@@ -225,7 +141,7 @@ static void a_stream_is_sent_piece_by_piece(void) {
 
 static void a_stream_over_its_length_is_cut_and_ended(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     mhpy_stream *stream = mhpy_stream_new(h.mail, ask(&h));
     mhpy_made *made = made_of("200 OK\nContent-Length\n4");
     CHECK_INT(mhpy_stream_head(stream, made), MH_OK);
@@ -241,7 +157,7 @@ static void a_stream_over_its_length_is_cut_and_ended(void) {
 
 static void a_stream_short_of_its_length_says_so_when_it_ends(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     mhpy_stream *stream = mhpy_stream_new(h.mail, ask(&h));
     mhpy_made *made = made_of("200 OK\nContent-Length\n4");
     CHECK_INT(mhpy_stream_head(stream, made), MH_OK);
@@ -256,7 +172,7 @@ static void a_stream_short_of_its_length_says_so_when_it_ends(void) {
 
 static void a_stream_hears_that_its_client_has_left(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     mhpy_stream *stream = mhpy_stream_new(h.mail, ask(&h));
     CHECK_INT(mhpy_stream_idle(stream), MH_OK);
     turn(&h);
@@ -274,7 +190,7 @@ static void a_stream_hears_that_its_client_has_left(void) {
 static void a_stream_that_is_idle_hears_that_its_client_has_hung_up(void) {
     for (int before = 0; before < 2; before++) {
         host h;
-        open_host(&h);
+        open_mail(&h);
         int64_t name = ask(&h);
         mhpy_stream *stream = before ? NULL : mhpy_stream_new(h.mail, name);
         turn(&h);
@@ -295,7 +211,7 @@ static void a_stream_that_is_idle_hears_that_its_client_has_hung_up(void) {
 
 static void what_outlives_its_hub_is_told_so(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     int64_t name = ask(&h);
     mhpy_stream *opened = mhpy_stream_new(h.mail, name);
     turn(&h);
@@ -318,6 +234,35 @@ static void what_outlives_its_hub_is_told_so(void) {
     mhpy_mail_drop(h.mail);
     h.mail = NULL;
     mhpy_stream_drop(sent); /* the last that holds the mail */
+    close_host(&h);
+}
+
+/* Another's answer is due to be sent when the second one of its request is refused, and sending
+ * finds that the client has gone. */
+static void an_answer_too_many_of_a_client_that_has_gone_is_refused(void) {
+    static char large[1 << 25]; /* copying it takes longer than an answer may wait */
+    host h;
+    mhpy_batch batch;
+    mhpy_counts counts;
+    open_mail(&h);
+    int64_t name = ask(&h);
+    peer first = h.client;
+    connect_client(&h);
+    int64_t other = ask(&h);
+    mhpy_made *made = made_of("200 OK");
+    mhpy_stream *stream = mhpy_stream_new(h.mail, name);
+    CHECK_INT(mail_answer(&h, other, "200 OK\nA\nb", "hello", 0), MH_OK);
+    CHECK_INT(mhpy_stream_head(stream, made), MH_OK);
+    CHECK_INT(mhpy_stream_write(stream, large, sizeof large, 0), MH_FULL);
+    CHECK_INT(mail_answer(&h, name, "200 OK", "", 0), MH_OK);
+    CHECK_INT(shutdown(first.fd, SHUT_RD), 0); /* of which sending alone is told */
+    CHECK(mhpy_step(h.hub, 0, &batch) >= 0);
+    CHECK(mhpy_step(h.hub, 0, &batch) >= 0);
+    CHECK_INT(mhpy_count(h.hub, &counts), MH_OK);
+    CHECK_INT(counts.requests, 0);
+    mhpy_unmake(made);
+    mhpy_stream_drop(stream);
+    peer_close(&first);
     close_host(&h);
 }
 
@@ -359,7 +304,7 @@ static void start_writer(host *h, writer *w) {
 static void a_thread_waits_for_its_client_and_gets_all_of_it_through(void) {
     host h;
     writer w;
-    open_host(&h);
+    open_mail(&h);
     start_writer(&h, &w);
     size_t all = 0;
     uint64_t end = real_ms() + UNTIL_MS;
@@ -379,7 +324,7 @@ static void a_thread_that_waits_goes_on_when_its_client_or_the_hub_ends(void) {
         host h;
         writer w;
         mhpy_batch batch;
-        open_host(&h);
+        open_mail(&h);
         start_writer(&h, &w);
         /* Nobody reads, so what fits into the socket and below high water is all. */
         for (unsigned before = 1, still = 0; still < 20;
@@ -393,7 +338,7 @@ static void a_thread_that_waits_goes_on_when_its_client_or_the_hub_ends(void) {
             h.hub = NULL;
         } else {
             peer_close(&h.client);
-            TURN_UNTIL(&h, h.ended == w.name);
+            TURN_UNTIL(&h, h.finished == w.name);
         }
         pthread_join(w.thread, NULL);
         CHECK_INT(w.result, ends ? MH_ESTATE : MH_ECLOSED);
@@ -427,7 +372,7 @@ static void *answer_some(void *arg) {
 
 static void many_threads_lose_no_answer(void) {
     host h;
-    open_host(&h);
+    open_mail(&h);
     crowd c = {.h = &h, .lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++)
@@ -460,6 +405,7 @@ int main(void) {
     RUN(a_stream_hears_that_its_client_has_left);
     RUN(a_stream_that_is_idle_hears_that_its_client_has_hung_up);
     RUN(what_outlives_its_hub_is_told_so);
+    RUN(an_answer_too_many_of_a_client_that_has_gone_is_refused);
     RUN(a_thread_waits_for_its_client_and_gets_all_of_it_through);
     RUN(a_thread_that_waits_goes_on_when_its_client_or_the_hub_ends);
     RUN(many_threads_lose_no_answer);
