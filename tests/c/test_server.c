@@ -1,6 +1,7 @@
-/* Listeners, limits, the end; and that no descriptor leaks, neither in this process nor
+/* Listeners, limits, accepting, the end; and that no descriptor leaks, neither in this process nor
  * into a child. */
-#include "client.h"
+#include "timed.h"
+
 #include "fds.h"
 
 #include <sys/epoll.h>
@@ -299,10 +300,24 @@ static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
     fix_close(&f);
 }
 
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+static void refuse_descriptors(bool refuse) {
+    static struct rlimit before;
+    struct rlimit none;
+    if (refuse) {
+        if (getrlimit(RLIMIT_NOFILE, &before) < 0) abort();
+        none = before;
+        none.rlim_cur = 3; /* what is open stays so */
+        if (setrlimit(RLIMIT_NOFILE, &none) < 0) abort();
+    } else if (setrlimit(RLIMIT_NOFILE, &before) < 0) {
+        abort();
+    }
+}
+
 static void without_descriptors_accepting_rests_and_goes_on(void) {
     fix f;
     peer p, q;
-    struct rlimit before, tight;
     fix_init(&f);
     f.on_request = say_hello;
     f.cfg.accept_pause = 10;
@@ -311,14 +326,11 @@ static void without_descriptors_accepting_rests_and_goes_on(void) {
     visit(&f, &p);
     peer_tcp(&p, &f, 0);
     peer_unix(&q, &f);
-    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
-    tight = before;
-    tight.rlim_cur = 3; /* what is open stays so */
-    REQUIRE(setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    refuse_descriptors(true);
     int steps = 0;
     for (uint64_t end = real_ms() + 300; real_ms() < end; steps++)
         mh_loop_step(f.loop, 5);
-    setrlimit(RLIMIT_NOFILE, &before);
+    refuse_descriptors(false);
     CHECK_INT(mh_server_connections(f.srv), 0);
     CHECK(steps < 300); /* it rests: it does not spin */
     visit(&f, &p);
@@ -347,6 +359,57 @@ static void a_listener_that_epoll_refuses_rests_and_goes_on(void) {
         }
         fix_close(&f);
     }
+}
+
+static void a_bout_in_which_accepting_fails_is_told_once_and_so_is_its_end(void) {
+    fix f;
+    peer p, q;
+    begin(&f, &p);
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    for (unsigned bout = 1; bout <= 2; bout++) {
+        peer_unix(&p, &f);
+        peer_tcp(&q, &f, 0);
+        refuse_descriptors(true);
+        settle(&f);
+        for (int i = 0; i < 30; i++)
+            pass(&f, 100);
+        refuse_descriptors(false);
+        CHECK_INT(f.told[MH_LOG_ACCEPT_FAILS], bout);
+        CHECK_INT(f.detail, EMFILE);
+        pass(&f, 4999); /* they are accepted now, but it may begin again */
+        CHECK_INT(mh_server_connections(f.srv), 2);
+        CHECK_INT(f.told[MH_LOG_ACCEPT_GOES_ON], bout - 1);
+        pass(&f, 1);
+        CHECK_INT(f.told[MH_LOG_ACCEPT_GOES_ON], bout);
+        CHECK(f.detail >= 60 && f.detail <= 64); /* two listeners, each ten times a second */
+        peer_close(&p);
+        peer_close(&q);
+        settle(&f);
+    }
+    finish(&f, &p);
+}
+
+static void drain_at_once(fix *f, int what) {
+    if (what == MH_LOG_ACCEPT_FAILS) CHECK_INT(mh_server_drain(f->srv, 0, NULL, NULL), MH_OK);
+}
+
+static void the_server_may_be_drained_when_it_is_told(void) {
+    fix f;
+    peer p;
+    begin(&f, &p);
+    f.on_log = drain_at_once;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    refuse_descriptors(true);
+    settle(&f);
+    for (int i = 0; i < 100; i++)
+        pass(&f, 100);
+    refuse_descriptors(false);
+    CHECK_INT(f.told[MH_LOG_ACCEPT_FAILS], 1);
+    CHECK_INT(f.told[MH_LOG_ACCEPT_GOES_ON], 0);
+    CHECK_INT(mh_server_port(f.srv, 0), MH_EINVAL);
+    finish(&f, &p);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -428,6 +491,8 @@ int main(void) {
     RUN(at_the_cap_accepting_stops_and_below_it_goes_on);
     RUN(without_descriptors_accepting_rests_and_goes_on);
     RUN(a_listener_that_epoll_refuses_rests_and_goes_on);
+    RUN(a_bout_in_which_accepting_fails_is_told_once_and_so_is_its_end);
+    RUN(the_server_may_be_drained_when_it_is_told);
     RUN(freeing_ends_open_exchanges_and_leaks_no_descriptor);
     RUN(no_descriptor_is_inherited_by_a_child);
     return check_end();
