@@ -441,6 +441,9 @@ MH_API int mh_req_expects_continue(const mh_req *req);
  * and of mh_req_local MH_ECLOSED (the socket has gone: in on_finish, and after mh_req_upgrade). */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
+/* The connection's descriptor, to ask the kernel of it (getsockopt(2), tcp(7)); it stays the
+ * library's to read, write and close. Errors: MH_ECLOSED, as mh_req_local. */
+MH_API int mh_req_fd(const mh_req *req);
 /* Microseconds since the first of its head was seen; reads the clock. */
 MH_API uint64_t mh_req_taken_us(const mh_req *req);
 /* Which of its server's listeners accepted it, from 0. */

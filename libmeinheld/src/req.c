@@ -139,6 +139,7 @@ int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
     return tell_address(local, host, cap, port);
 }
 
+int mh_req_fd(const mh_req *req) { return socket_is_gone(req) ? MH_ECLOSED : req->conn->fd; }
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }
 uint64_t mh_req_taken_us(const mh_req *req) { return (mh__loop_clock_ns() - req->begun) / 1000; }
 

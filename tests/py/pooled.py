@@ -10,6 +10,7 @@ from typing import Any
 from harness import PATIENCE, listening_socket
 from meinheld._accesslog import Ends
 from meinheld._environ import Place
+from meinheld._hub import listen, new_hub
 from meinheld._limits import Limits
 from meinheld._loop import Loop
 from meinheld._pooled import PooledGateway
@@ -38,19 +39,24 @@ def serving(
 ) -> Iterator[Running]:
     """Serves app in so many threads, and checks that nothing was logged."""
     problems: list[str] = []
+
+    def log(message: str, exc_info: object) -> None:
+        problems.append(f"{message}: {exc_info}")
+
     with listening_socket(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
         gateway = PooledGateway(
             app,
             [Place("127.0.0.1", str(address[1]), False)],
-            lambda message, exc_info: problems.append(f"{message}: {exc_info}"),
+            log,
             1 << 20,
             ends,
             threads=threads,
         )
-        loop = Loop(gateway, limits=Limits().changed(limits), max_fds=16, pool=gateway.pool)
+        hub = new_hub(Limits().changed(limits), 16)
+        loop = Loop(hub, gateway, log, pool=gateway.pool)
         gateway.attach(loop)
-        loop.listen(sock.fileno(), False)
+        listen(hub, sock.fileno(), False)
         thread = threading.Thread(target=loop.run)
         thread.start()
         try:

@@ -36,6 +36,7 @@ ALWAYS = {
     "wsgi.run_once",
     "wsgi.input_terminated",
     "wsgi.file_wrapper",
+    "meinheld.client",
 }
 
 
@@ -70,6 +71,7 @@ def test_each_key_has_its_value(serve: Serve, threads: int) -> None:
         environ = environ_of(client, data)
     assert environ.pop("SERVER_SOFTWARE").startswith("meinheld/")
     del environ["wsgi.input"], environ["wsgi.errors"], environ["wsgi.file_wrapper"]
+    assert environ.pop("meinheld.client") == "Client"
     assert environ == {
         "REQUEST_METHOD": "PUT",
         "SCRIPT_NAME": "",

@@ -11,10 +11,15 @@ from collections.abc import Callable
 import pytest
 from greenlet import getcurrent, greenlet
 from meinheld._events import Event
+from meinheld._hub import new_hub
 from meinheld._limits import Limits
 from meinheld._loop import MAX_SPARES, Loop
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, Parking
+
+
+def no_log(message: str, exc_info: object) -> None:
+    raise AssertionError(message)
 
 
 class NoRequests:
@@ -70,7 +75,7 @@ class NoRequests:
 
 
 def new_loop() -> Loop:
-    return Loop(NoRequests(), limits=Limits(), max_fds=16)
+    return Loop(new_hub(Limits(), 16), NoRequests(), no_log)
 
 
 def run(*functions: Callable[[Loop], object]) -> Loop:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import listening_socket, wait_until
 from meinheld._environ import Place
+from meinheld._hub import listen, new_hub
 from meinheld._limits import Limits
 from meinheld._loop import Loop
 from meinheld._parking import Parking
@@ -26,17 +27,22 @@ def serving(
 ) -> Iterator[Callable[[], Client]]:
     """A loop in a thread that serves app(loop, environ, start_response)."""
     problems: list[str] = []
+
+    def log(message: str, exc_info: object) -> None:
+        problems.append(f"{message}: {exc_info}")
+
     with listening_socket(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
         gateway = Gateway(
             lambda environ, start: app(loop, environ, start),
             [Place("127.0.0.1", str(address[1]), False)],
-            lambda message, exc_info: problems.append(f"{message}: {exc_info}"),
+            log,
             1 << 20,
         )
-        loop = Loop(gateway, limits=Limits(max_body=1 << 20), max_fds=16)
+        hub = new_hub(Limits(max_body=1 << 20), 16)
+        loop = Loop(hub, gateway, log)
         gateway.attach(loop)
-        loop.listen(sock.fileno(), False)
+        listen(hub, sock.fileno(), False)
         thread = threading.Thread(target=loop.run)
         thread.start()
         try:

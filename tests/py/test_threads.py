@@ -311,7 +311,7 @@ def test_what_was_given_back_while_it_was_refused_is_not_asked_for_again(tmp_pat
     head = Head()
     head.text, head.pieces, head.made = b"200 OK", 1, None
     response = Leaving()
-    response.gen, response.stage, response.head = 1, NOTHING, head
+    response.gen, response.stage, response.head, response.environ = 1, NOTHING, head, {}
     kept: list[Sent | None] = []
     response.leave = lambda: kept.append(sender.give_back(1 << 32 | 1, lib.MH_FINISH_DONE))
     path = tmp_path / "file"

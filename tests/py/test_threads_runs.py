@@ -60,8 +60,8 @@ def test_a_drain_serves_what_waits_for_a_thread(spawn: Spawn) -> None:
     process, address = started(
         spawn,
         "def drain():\n"
-        "    while not server._running: time.sleep(0.001)\n"
-        "    loop = server._running[0]\n"
+        "    while not server._tasks.running: time.sleep(0.001)\n"
+        "    loop = server._tasks.running[0]\n"
         "    while len(loop._gateway._waiting) < 2: time.sleep(0.001)\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    while not loop._draining: time.sleep(0.001)\n"
@@ -92,7 +92,7 @@ def test_run_waits_for_an_app_that_outlives_the_drain_s_timeout(spawn: Spawn) ->
         spawn,
         "def end():\n"
         "    server.shutdown(0.01)\n"
-        "    while not server._running[0]._ending: time.sleep(0.001)\n"
+        "    while not server._tasks.running[0]._ending: time.sleep(0.001)\n"
         "    print('waits', flush=True)\n"
         "    release.set()\n"
         "signal.signal(signal.SIGUSR1, lambda *_: threading.Thread(target=end).start())\n"
@@ -134,7 +134,7 @@ def test_the_first_interrupt_waits_for_an_app(spawn: Spawn) -> None:
     process, address = started(
         spawn,
         "def let_go():\n"
-        "    while not (server._running and server._running[0]._ending): time.sleep(0.001)\n"
+        "    while not (server._tasks.running and server._tasks.running[0]._ending): time.sleep(0.001)\n"
         "    release.set()\n"
         "threading.Thread(target=let_go).start()\n"
         "try:\n"
@@ -213,8 +213,8 @@ def test_run_takes_the_setting_or_its_argument(spawn: Spawn) -> None:
             "for argument, count in ((None, 3), (0, 0), (1, 1)):\n"
             "    server.listen(('127.0.0.1', 0))\n"
             "    def look(count=count):\n"
-            "        while not server._running: pass\n"
-            "        loop = server._running[0]\n"
+            "        while not server._tasks.running: pass\n"
+            "        loop = server._tasks.running[0]\n"
             "        names = lambda: [t.name for t in threading.enumerate()]\n"
             "        done = threading.Event()\n"
             "        loop.post(done.set)\n"

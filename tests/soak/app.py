@@ -17,7 +17,7 @@ from apps import App, Environ, StartResponse, answer, by_path
 from apps.bodies import digest
 from apps.responses import MEBIBYTE
 from greenlet import greenlet
-from meinheld import server
+from meinheld import _tasks
 from meinheld._loop import Loop
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, Parking
@@ -40,7 +40,7 @@ class Provoked(Exception):
 
 
 def _loop() -> Loop:
-    return server._running[-1]
+    return _tasks.running[-1]
 
 
 # ---- plain ones

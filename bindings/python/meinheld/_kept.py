@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Sent:
     """A file that is being sent, until its response has ended."""
 
-    __slots__ = ("context", "file", "response")
+    __slots__ = ("context", "file", "title")
 
     def __init__(self, response: Response, file: FileWrapper) -> None:
-        self.response = response
+        self.title = response.title()
         self.file = file
         self.context: Context = copy_context()  # the application's, in which its close() is called
 
@@ -41,8 +41,7 @@ class Keeper:
         self._lent.pop(name, None)
         sent = self._files.pop(name, None)
         if sent is not None and why == lib.MH_FINISH_FILE:
-            title = sent.response.title()
-            self._log(f"{title}: its file became shorter, or could not be read", None)
+            self._log(f"{sent.title}: its file became shorter, or could not be read", None)
         return sent
 
     def close_file(self, sent: Sent) -> None:
@@ -53,8 +52,7 @@ class Keeper:
         except (KeyboardInterrupt, SystemExit, GreenletExit):
             raise
         except BaseException:
-            exc_info = cast(ExcInfo, sys.exc_info())
-            self._log(f"{sent.response.title()}: closing its file failed", exc_info)
+            self._log(f"{sent.title}: closing its file failed", cast(ExcInfo, sys.exc_info()))
 
     def report_failure(self, response: Response, exc_info: ExcInfo) -> None:
         """Tells the log of what the application has raised."""

@@ -31,27 +31,27 @@ but resume() and post()."""
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from meinheld._codes import error_of
 from meinheld._events import Event, Gateway, Texts
-from meinheld._limits import LONGEST, Limits
+from meinheld._exceptions import ClientDisconnected, ServerBusy, ServerStopping
+from meinheld._limits import LONGEST
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, NO_TIMER, TIMER_RAN, Blocked, Parking
 from meinheld._pool import Pool
-from meinheld._static import StaticFiles
+from meinheld._response import ErrorLog
+from meinheld._seat import Seat, seats
 
 if TYPE_CHECKING:
-    from meinheld._native import Batch, Hub, Options, StaticOptions
+    from meinheld._native import Batch, Hub
 
 VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
@@ -78,27 +78,44 @@ _ENDED: Final = lib.MHPY_ENDED
 _ENDS: Final = (_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
 
 
+class Held(Protocol):
+    """A request's wait for an event."""
+
+    def interrupt(self, error: BaseException) -> bool:
+        """Ends it with an exception, unless it has ended."""
+
+
+class Call:
+    """A call to be made at a time."""
+
+    __slots__ = ("counts", "function", "timer")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+        self.timer = NO_TIMER
+        self.counts = False  # whether a drain waits for it
+
+
 class Loop:
     """One run of a server. All but resume() and post() belongs to the thread of run()."""
 
     def __init__(
-        self, gateway: Gateway, *, limits: Limits, max_fds: int, pool: Pool | None = None
+        self,
+        hub: Hub,
+        gateway: Gateway,
+        log: ErrorLog,
+        *,
+        pool: Pool | None = None,
+        max_held: int = 0,
     ) -> None:
-        """max_fds: size of the descriptor table at first; pool: threads that run with the loop.
-
-        Raises OSError or MemoryError if the kernel refuses."""
-        options: Options = ffi.new("mhpy_options *")
-        lib.mhpy_options_init(options)
-        for name, value in limits.as_config().items():
-            setattr(options.config, name, value)
-        options.initial_fds = min(max_fds, 2**31 - 1)
-        # As Python leaves it, unless the application wants to hear of it.
-        options.sigpipe_ignored = signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
-        out = ffi.new("mhpy **")
-        code = lib.mhpy_new(out, options)
-        if code < 0:
-            raise error_of(code, ffi.errno, "making the loop")
-        self.hub: Hub = out[0]
+        """hub: of new_hub(), freed by close(); log: of what its tasks raise; pool: threads
+        that run with the loop; max_held: requests that may wait for an event at once, 0 for any
+        number."""
+        self.hub = hub
+        self.log = log
+        self.seat = Seat(self)
+        self.held: dict[int, Held] = {}  # requests that wait for an event, by name
+        self._max_held = max_held
         self._gateway = gateway
         self._batch: Batch = ffi.new("mhpy_batch *")
         self._buffer = bytearray(READ_SIZE)
@@ -114,7 +131,9 @@ class Loop:
         self._pool = pool
         self._arriving: set[Blocked] = set()  # threads about to be parked
         self._failed: BaseException | None = None  # of a thread, when the run was over
-        self._timers: dict[int, Parking] = {}
+        self._timers: dict[int, Parking | Call] = {}
+        self._calls = 0  # of them, those that a drain waits for
+        self._drained = False
         self._watches: dict[int, Callable[[int], None]] = {}
         # (parking, value), or (None, function) of post().
         self._ready: deque[tuple[Parking | None, Any]] = deque()
@@ -131,45 +150,6 @@ class Loop:
 
     # ---- the run
 
-    def listen(self, fd: int, wildcard: bool) -> None:
-        """Accepts from the listening socket fd, which stays the caller's. Raises OSError."""
-        code = lib.mhpy_listen(self.hub, fd, wildcard)
-        if code < 0:
-            raise error_of(code, lib.mhpy_errno(self.hub), f"listening on descriptor {fd}")
-
-    def serve_files(self, prefix: bytes, files: StaticFiles) -> None:
-        """Has the C half answer for what is below prefix. Raises OSError naming the directory, and
-        ValueError for an index or headers that can't be."""
-        fields = "\n".join(files.fields).encode("ascii")
-        # ffi.new() keeps a copy, which options only points to.
-        kept = [ffi.new("char[]", text) for text in (files.directory, files.index or b"", fields)]
-        options: StaticOptions = ffi.new("mhpy_static_options *")
-        options.directory, options.index, options.fields = kept
-        options.precompressed = files.precompressed
-        options.fields_n, options.pieces = len(fields), len(files.fields)
-        code = lib.mhpy_static(self.hub, prefix, len(prefix), options)
-        if code == lib.MH_ESYS:
-            errno = lib.mhpy_errno(self.hub)
-            raise OSError(errno, os.strerror(errno), os.fsdecode(files.directory))
-        if code == lib.MH_EINVAL:
-            raise ValueError(f"static files can't be served like this: {files}")
-        if code < 0:
-            raise error_of(code, 0, f"serving {os.fsdecode(files.directory)}")
-
-    def access_log(self, fd: int, format: int) -> None:
-        """Writes lines of an MH_ACCESS_* format to fd, which stays the caller's to close. Raises
-        OSError, MemoryError."""
-        code = lib.mhpy_access_log(self.hub, fd, format)
-        if code == lib.MH_EINVAL:
-            raise OSError(errno.EBADF, f"the access log can't be written to descriptor {fd}")
-        if code < 0:
-            raise error_of(code, 0, "opening the access log")
-
-    def tell_ends(self) -> None:
-        """Tells the gateway of every request's end. Raises MemoryError."""
-        if lib.mhpy_tell_ends(self.hub) < 0:
-            raise MemoryError("telling the ends of requests")
-
     def run(self) -> None:
         """Serves until stop(), or until a drain has ended; then the loop is of no more use.
 
@@ -177,15 +157,22 @@ class Loop:
         raised; OSError, MemoryError, RuntimeError (in a forked child)."""
         self._main = getcurrent()
         self._thread = get_ident()
+        before = seats.get(self._thread)
+        seats[self._thread] = self.seat
         try:
             if self._pool is not None:
-                self._pool.start(self._fail)
+                self._pool.start(self, self._fail)
             turner: greenlet | None = None
             while not self._over:
                 (turner or greenlet(self._turn)).switch()
                 turner, self._next = self._next, None
         finally:
-            self._end()
+            try:
+                self._end()
+            finally:
+                del seats[self._thread]
+                if before is not None:  # a run inside another's application
+                    seats[self._thread] = before
 
     def _fail(self, exc: BaseException) -> None:
         """Ends run() with exc, of a thread of the pool."""
@@ -233,6 +220,15 @@ class Loop:
         code = lib.mhpy_drain(self.hub, ms)
         if code < 0:
             raise error_of(code, lib.mhpy_errno(self.hub), "draining")
+        if ms:
+            self.call_later(ms / 1000, Call(self._stop_waiting))
+        for held in list(self.held.values()):
+            held.interrupt(ServerStopping("the server is stopping"))
+
+    def _stop_waiting(self) -> None:
+        """The time of a drain is over: what is scheduled is not waited for either."""
+        self._calls = 0
+        self._over = self._drained
 
     def post(self, function: Callable[[], None]) -> None:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
@@ -252,10 +248,65 @@ class Loop:
         if self._watches.pop(fd, None):
             lib.mhpy_unwatch(self.hub, fd)
 
+    # ---- what a request or a task does
+
+    def may_wait(self) -> bool:
+        """Whether the caller may wait here: it is the greenlet that is the loop, or a thread of its
+        pool, and in no greenlet of the application's making."""
+        return self._current is getcurrent() or (
+            self._pool is not None and self._pool.has_current()
+        )
+
+    def hold(self, request: tuple[int, Held, bool]) -> BaseException | None:
+        """Notes that a request waits for an event, to be interrupted if its client leaves or the
+        server drains; whoever waits takes it out of `held`. request: its name, who is to be told,
+        and whether a half-close is no leaving. Returns what it is told at once, if so."""
+        name, held, half_close = request
+        if self._draining:
+            return ServerStopping("the server is stopping")
+        if self._max_held and len(self.held) >= self._max_held:
+            return ServerBusy(f"{self._max_held} requests are suspended already")
+        code = lib.mhpy_keep(self.hub, name) if half_close else lib.mhpy_wait(self.hub, name)
+        if code < 0:
+            return ClientDisconnected("the client has closed its connection")
+        self.held[name] = held
+        return None
+
+    def fd_of(self, name: int) -> int:
+        """The descriptor of a request's connection; negative once that has gone."""
+        return lib.mhpy_fd(self.hub, name)
+
+    def _client_left(self, name: int) -> None:
+        held = self.held.get(name)
+        if held is not None:
+            held.interrupt(ClientDisconnected("the client has closed its connection"))
+
+    def call_later(self, seconds: float, call: Call) -> None:
+        """Makes a call in so many seconds. A drain waits for those that were asked for before it.
+        Raises MemoryError."""
+        timer = lib.mhpy_timer(self.hub, max(0, round(min(seconds, LONGEST) * 1000)))
+        if timer < 0:
+            raise error_of(timer, 0, "arming a timer")
+        call.timer = timer
+        call.counts = not self._draining
+        self._calls += call.counts
+        self._timers[timer] = call
+
+    def cancel_call(self, call: Call) -> None:
+        """Has it not made; no effect if it was."""
+        if self._timers.pop(call.timer, None) is not None:
+            lib.mhpy_cancel(self.hub, call.timer)
+            self._call_done(call)
+
+    def _call_done(self, call: Call) -> None:
+        if call.counts:
+            self._calls -= 1
+            if self._drained and not self._calls:
+                self._over = True
+
     def pause(self) -> None:
         """Lets all else that is ready have a turn first, where the caller may wait at all."""
-        mine = self._current is getcurrent() or (self._pool and self._pool.has_current())
-        if mine and not self._over:
+        if not self._over and self.may_wait():
             parking = Parking(self)
             parking.resume()
             parking.park()
@@ -263,7 +314,7 @@ class Loop:
     def check_request(self) -> None:
         """Raises RuntimeError unless called in the greenlet that is the loop, or in a thread of its
         pool: only there can a request wait."""
-        if self._current is not getcurrent() and not (self._pool and self._pool.has_current()):
+        if not self.may_wait():
             raise RuntimeError(
                 "a request can only wait in its own greenlet and thread, until it ends"
             )
@@ -327,6 +378,7 @@ class Loop:
     def _step(self) -> None:
         """Waits for events and copies them out of the hub."""
         batch = self._batch
+        self.seat.serving = None
         self._waking = False
         n = lib.mhpy_step(self.hub, 0 if self._ready else -1, batch)
         if n > 0:
@@ -365,7 +417,10 @@ class Loop:
             gateway.returned(a)
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
+            self._client_left(a)
             gateway.finish(a, b, c)
+        elif kind == lib.MHPY_HANGUP:
+            self._client_left(a)
         elif kind == lib.MHPY_REFUSED:
             gateway.refused(self._texts.take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SERVED:
@@ -387,7 +442,8 @@ class Loop:
         elif kind == lib.MHPY_UNSENT:
             gateway.unsent(a, b)
         elif kind == lib.MHPY_DRAINED:
-            self._over = True
+            self._drained = True
+            self._over = not self._calls
         else:
             raise RuntimeError(f"the C half speaks of an event {kind} that is not known here")
 
@@ -403,6 +459,7 @@ class Loop:
         self._due -= 1
         parking, value = self._ready.popleft()
         if parking is None:
+            self.seat.serving = None
             value()
             return True
         turner = parking._greenlet
@@ -442,18 +499,23 @@ class Loop:
             raise RuntimeError("only a request's own greenlet can be parked, and not after its end")
         if self._over:
             raise RuntimeError("the server has stopped")
-        self._seat(parking, me, timeout)
-        if self._spares:
-            self._spares.pop().switch()
-        else:
-            assert self._main is not None
-            self._main.switch()
-        # Back, by _carry_out or by main; GreenletExit at the end of the run leaves above.
+        self._place(parking, me, timeout)
+        seat = self.seat
+        serving, seat.serving = seat.serving, None
+        try:
+            if self._spares:
+                self._spares.pop().switch()
+            else:
+                assert self._main is not None
+                self._main.switch()
+        finally:  # GreenletExit at the end of the run leaves here
+            seat.serving = serving
+        # Back, by _carry_out or by main.
         self._current = me
         result, self._result = self._result, None
         return result
 
-    def _seat(self, parking: Parking, who: greenlet | Blocked, timeout: float | None) -> None:
+    def _place(self, parking: Parking, who: greenlet | Blocked, timeout: float | None) -> None:
         """Has who wait at parking from now on."""
         if timeout is not None:
             timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
@@ -476,7 +538,7 @@ class Loop:
                 blocked.throw(RuntimeError("something is parked here already"))
             else:
                 try:
-                    self._seat(parking, blocked, timeout)
+                    self._place(parking, blocked, timeout)
                 except Exception as exc:
                     blocked.throw(exc)
 
@@ -498,10 +560,19 @@ class Loop:
         return blocked.wait()
 
     def _expire(self, timer: int) -> None:
-        parking = self._timers.pop(timer, None)
-        if parking is not None:
-            parking._timer = TIMER_RAN
-            self._ready.append((parking, EXPIRED))
+        waits = self._timers.pop(timer, None)
+        if isinstance(waits, Call):
+            call = waits
+            self._ready.append((None, lambda: self._make(call)))
+        elif waits is not None:
+            waits._timer = TIMER_RAN
+            self._ready.append((waits, EXPIRED))
+
+    def _make(self, call: Call) -> None:
+        try:
+            call.function()
+        finally:
+            self._call_done(call)
 
     def _wake(self) -> None:
         """Makes the step under way, or the next, return. Once is enough until the loop has looked
@@ -520,7 +591,7 @@ class Loop:
         if pool is not None:
             pool.clear()
         with self._lock:
-            self._over = True
+            self._over = self._ending = True
         raised = self._tell_ends()  # whoever comes back to the events finds them used up
         self._ready.clear()
         self._due = 0
@@ -559,7 +630,6 @@ class Loop:
             except BaseException as exc:
                 raised = exc
         if pool is not None:
-            self._ending = True
             pool.close()
             pool.join()
             raised = self._failed or raised

@@ -73,7 +73,7 @@ class MailSender(Keeper):
         """Answers for the application. Nothing comes of it if the client has gone; without memory
         for it, the connection ends."""
         text, body = answer
-        made = lib.mhpy_make(text, len(text), 3)
+        made = lib.mhpy_make(text, len(text), text.count(b"\n") + 1)
         if not made:
             self.abort(name)
             return

@@ -50,7 +50,8 @@ enum {
     MHPY_REFUSED = -13,
     MHPY_RETURNED = -14,
     MHPY_SERVED = -15,
-    MHPY_UNSENT = -16
+    MHPY_UNSENT = -16,
+    MHPY_HANGUP = -17
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
@@ -162,6 +163,7 @@ int mhpy_trim(mhpy *hub);
 
 int mhpy_keep(mhpy *hub, int64_t name);
 int mhpy_wait(mhpy *hub, int64_t name);
+int mhpy_fd(mhpy *hub, int64_t name);
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole);
 int mhpy_check(const char *head, size_t head_n, size_t pieces);
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);

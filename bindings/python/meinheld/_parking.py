@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from threading import Lock, get_ident
+from threading import TIMEOUT_MAX, Lock, get_ident
 from typing import TYPE_CHECKING, Final
 
 from greenlet import GreenletExit, greenlet
@@ -39,9 +39,10 @@ class Blocked:
         self._value: object = None
         self._error: BaseException | None = None
 
-    def wait(self) -> object:
-        """What give() is given, or raises what throw() is."""
-        self._gate.acquire()
+    def wait(self, timeout: float | None = None) -> object:
+        """What give() is given, or raises what throw() is; EXPIRED after timeout seconds."""
+        if not self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
+            return EXPIRED
         if self._error is not None:
             raise self._error
         return self._value
@@ -89,3 +90,20 @@ class Parking:
         # the wakeup fd.
         if get_ident() != loop._thread:
             loop._wake()
+
+
+class ThreadParking:
+    """The same for a thread that belongs to no loop, which it blocks. To be used once."""
+
+    __slots__ = ("_blocked",)
+
+    def __init__(self) -> None:
+        self._blocked = Blocked()
+
+    def park(self, timeout: float | None = None) -> object:
+        """Blocks until a resume, and returns its value; after timeout seconds EXPIRED."""
+        return self._blocked.wait(timeout)
+
+    def resume(self, value: object = None) -> None:
+        """Makes park() return value. From any thread."""
+        self._blocked.give(value)

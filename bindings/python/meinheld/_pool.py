@@ -18,10 +18,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from greenlet import getcurrent, greenlet
+
+from meinheld._seat import Seat, seats
+
+if TYPE_CHECKING:
+    from meinheld._loop import Loop
 
 # Seconds that threads which are given up have to come to an end: those that wait for something here
 # are told of it, and need no more.
@@ -48,9 +53,10 @@ class Pool:
         self.forked = False  # in a child: none of the threads is here, but one that forked
         self.put = self._queue.put
 
-    def start(self, fail: Callable[[BaseException], None]) -> None:
-        """Starts the threads. fail gets what work raises, in the thread. Raises RuntimeError if
-        there can't be so many."""
+    def start(self, loop: Loop, fail: Callable[[BaseException], None]) -> None:
+        """Starts the threads, which work for loop. fail gets what work raises, in the thread.
+        Raises RuntimeError if there can't be so many."""
+        self._loop = loop
         self._fail = fail
         _pools.add(self)
         for number in range(self._count):
@@ -96,6 +102,7 @@ class Pool:
     def _run(self) -> None:
         """What each thread does."""
         me = self._greenlets[get_ident()] = getcurrent()
+        seats[get_ident()] = Seat(self._loop)
         get, work = self._queue.get, self._work
         try:
             while True:
@@ -113,6 +120,7 @@ class Pool:
                 if self.forked:
                     _leave_child(None)
         finally:
+            del seats[get_ident()]
             del self._greenlets[get_ident()]
             self._news.put(_ENDED)
 

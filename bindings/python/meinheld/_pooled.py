@@ -7,6 +7,7 @@ so that a request which has ended while it waited, because its client has left, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Optional
 
 from meinheld._accesslog import Ends
@@ -17,7 +18,8 @@ from meinheld._loop import Loop
 from meinheld._mail import MailSender
 from meinheld._native import ffi, lib
 from meinheld._pool import Pool
-from meinheld._response import NOTHING, ErrorLog, Known, Response
+from meinheld._response import ALL, NOTHING, ErrorLog, Known, Response
+from meinheld._seat import seats
 from meinheld._wsgi import Application, Gateway
 
 # A request that waits for a thread, and what is to be called when it has been served.
@@ -117,12 +119,17 @@ class PooledGateway(Gateway):
         response.share = 0
         response.stage = NOTHING
         response.stream = None
-        response.of_head = response.environ["REQUEST_METHOD"] == "HEAD"
+        response.of_head = waiting[2]["REQUEST_METHOD"] == "HEAD"
+        seat = seats[get_ident()]
+        seat.serving = response
         try:
-            send_result(self._mail, response, self._app(response.environ, response.start))
+            send_result(self._mail, response, self._app(waiting[2], response.start))
         except BaseException as exc:
             self._end_early(response, exc)
         finally:
+            seat.serving = None
+            response.stage = ALL
+            response.environ = None
             _close(waiting)
 
 

@@ -12,6 +12,8 @@ from meinheld._files import FileWrapper
 from meinheld._native import ffi, lib
 
 if TYPE_CHECKING:
+    from greenlet import greenlet as Greenlet
+
     from meinheld._native import Made, Stream
 
 ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
@@ -145,8 +147,9 @@ class Response:
     here. Gateway._serve, which alone makes any, sets what has no value yet."""
 
     __slots__ = (
-        "environ",
+        "environ",  # None once it has ended
         "gen",
+        "greenlet",  # of environ["meinheld.client"], if the application has set it
         "head",  # None before start_response, _REFUSED after one that failed
         "known",  # what its request led to the last time
         "of_head",  # whether the request is HEAD; known here if it is sent by mail
@@ -156,8 +159,9 @@ class Response:
         "stream",  # of the C half, if it is sent by mail
     )
 
-    environ: Environ
+    environ: Environ | None
     gen: int
+    greenlet: Greenlet
     head: Head | None
     known: Known
     of_head: bool
@@ -290,7 +294,7 @@ class Response:
 
     def title(self) -> str:
         """What the log calls its request, whatever the application has done to environ."""
-        texts = map(self.environ.get, ("REQUEST_METHOD", "RAW_URI"))
+        texts = map((self.environ or {}).get, ("REQUEST_METHOD", "RAW_URI"))
         return " ".join(text if type(text) is str else "?" for text in texts)
 
 

@@ -49,6 +49,11 @@ FAILED: Final = (
     b"500 Internal Server Error\nContent-Type\ntext/plain",
     b"Internal Server Error\n",
 )
+# RFC 9110 15.6.4, 10.2.3.
+UNAVAILABLE: Final = (
+    b"503 Service Unavailable\nContent-Type\ntext/plain\nRetry-After\n1",
+    b"Service Unavailable\n",
+)
 
 
 class Sender(Keeper):
@@ -117,7 +122,8 @@ class Sender(Keeper):
         """Answers for the application. Nothing comes of it if the client has gone; without memory
         for it, the connection ends."""
         head, body = answer
-        if lib.mhpy_answer(self.hub, name, head, len(head), 3, body, len(body), 0) < 0:
+        pieces = head.count(b"\n") + 1
+        if lib.mhpy_answer(self.hub, name, head, len(head), pieces, body, len(body), 0) < 0:
             self.abort(name)
 
     def abort(self, name: int) -> None:

@@ -15,15 +15,19 @@ from greenlet import GreenletExit
 
 from meinheld._accesslog import Ends
 from meinheld._body import LEAVING, send_result
+from meinheld._client import CLIENT
 from meinheld._environ import Environ, Place, Plans
 from meinheld._errors import ERRORS
 from meinheld._events import Event
+from meinheld._exceptions import ClientDisconnected, Interruption
 from meinheld._files import FileWrapper
+from meinheld._hub import tell_ends
 from meinheld._input import NO_INPUT
 from meinheld._loop import VERSION, Loop
 from meinheld._native import lib
 from meinheld._pool import Pool
 from meinheld._response import (
+    ALL,
     NOTHING,
     SHARE,
     ErrorLog,
@@ -33,7 +37,7 @@ from meinheld._response import (
     Response,
     Responses,
 )
-from meinheld._sender import BAD_REQUEST, BORROW, FAILED, Sender
+from meinheld._sender import BAD_REQUEST, BORROW, FAILED, UNAVAILABLE, Sender
 from meinheld._trouble import describe
 from meinheld._uploads import Uploads
 
@@ -84,6 +88,7 @@ class Gateway:
                 "wsgi.multiprocess": True,
                 "wsgi.run_once": False,
                 "wsgi.file_wrapper": FileWrapper,
+                "meinheld.client": CLIENT,
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
                 **(variables or {}),
@@ -98,11 +103,12 @@ class Gateway:
     def attach(self, loop: Loop) -> None:
         """The loop that runs it; to be called before that runs."""
         self._loop = loop
+        self._seat = loop.seat
         self._sender.attach(loop)
         self._uploads.attach(loop)
         if self._ends:
             self._ends.attach(loop)
-            loop.tell_ends()
+            tell_ends(loop.hub)
 
     # ---- the loop's events
 
@@ -229,6 +235,7 @@ class Gateway:
         response.head = None
         response.share = SHARE
         response.stage = NOTHING
+        self._seat.serving = response
         app = self._app
         try:
             result = app(environ, response.start)
@@ -247,11 +254,17 @@ class Gateway:
             send_result(self._sender, response, result)
         except BaseException as exc:
             self._end_early(response, exc)
+        finally:
+            response.stage = ALL
+            response.environ = None  # which may lead back here
 
     def _end_early(self, response: Response, exc: BaseException) -> None:
         """Deals with the exception being handled, by which a response has ended. Raises it if run()
         is to hear of it."""
         if isinstance(exc, NothingMore):
+            return
+        if isinstance(exc, Interruption):
+            self._interrupted(response, exc)
             return
         if not self._leaves(exc):  # asyncio.CancelledError and its like mean nothing to run()
             self._fail(response, (type(exc), exc, exc.__traceback__))
@@ -259,6 +272,15 @@ class Gateway:
         if not response.ended:
             self._responses.abort(response.name)
         raise exc
+
+    def _interrupted(self, response: Response, exc: Interruption) -> None:
+        """The request is not to go on, by no fault of its application."""
+        if response.ended:
+            return
+        if response.stage or isinstance(exc, ClientDisconnected):
+            self._responses.abort(response.name)
+        else:
+            self._responses.refuse(response.name, UNAVAILABLE)
 
     def _leaves(self, exc: BaseException) -> bool:
         """Whether run() is to hear of it. GreenletExit is how the loop, once over, ends what is

@@ -15,9 +15,11 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from meinheld import _accesslog, _sockets
+from meinheld import _accesslog, _hub, _sockets, _tasks
 from meinheld._accesslog import AccessLog, Ends, OpenLog
+from meinheld._checks import integer, number
 from meinheld._environ import Place, check_variables
+from meinheld._exceptions import timeout as timeout
 from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
 from meinheld._pooled import PooledGateway
@@ -25,13 +27,12 @@ from meinheld._response import ErrorLog, ExcInfo
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
+from meinheld._tasks import schedule_call as schedule_call
+from meinheld._tasks import sleep as sleep
+from meinheld._tasks import spawn as spawn
 from meinheld._wsgi import Application, Gateway
 
 _logger = logging.getLogger("meinheld.error")
-
-
-class timeout(OSError):  # the original's name
-    """A wait on this server's loop took longer than it was given."""
 
 
 class _Settings:
@@ -44,6 +45,7 @@ class _Settings:
         self.backlog = 1024
         self.picoev_max_fd = 1024
         self.threads = 0
+        self.max_suspended = 0
         self.statics: dict[bytes, StaticFiles] = {}
         self.environ: dict[str, str] = {}
         self.log: ErrorLog = _log
@@ -54,7 +56,6 @@ class _Settings:
 _listeners: list[Listener] = []
 # How to open again what the last run closed.
 _reopen: list[Callable[[], list[Listener]]] = []
-_running: list[Loop] = []
 _logs: dict[Loop, OpenLog] = {}  # of those that have one
 # Guards these against runs that begin or end at once, in several threads.
 _lock = RLock()
@@ -122,16 +123,16 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
     listens; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
-    count = _settings.threads if threads is None else _integer("threads", threads, 0)
+    count = _settings.threads if threads is None else integer("threads", threads, 0)
     loop, listeners = _begin(app, count)
     signals = Signals(loop)
     try:
         with signals:
             try:
                 for listener in listeners:
-                    loop.listen(listener.fileno(), listener.place.wildcard)
+                    _hub.listen(loop.hub, listener.fileno(), listener.place.wildcard)
                 for prefix, files in list(_settings.statics.items()):
-                    loop.serve_files(prefix, files)
+                    _hub.serve_files(loop.hub, prefix, files)
                 loop.run()
             finally:
                 _end(loop)  # while no signal can interrupt it
@@ -159,7 +160,7 @@ def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
             if log:
                 log.close()
             raise
-        _running.append(loop)
+        _tasks.begin(loop)
         if log:
             _logs[loop] = log
     return loop, listeners
@@ -169,16 +170,12 @@ def _make_loop(
     app: Application, listeners: list[Listener], log: OpenLog | None, threads: int
 ) -> Loop:
     gateway = _make_gateway(app, [listener.place for listener in listeners], log, threads)
-    loop = Loop(
-        gateway,
-        limits=_settings.limits,
-        max_fds=_settings.picoev_max_fd,
-        pool=gateway.pool,
-    )
+    hub = _hub.new_hub(_settings.limits, _settings.picoev_max_fd)
+    loop = Loop(hub, gateway, _settings.log, pool=gateway.pool, max_held=_settings.max_suspended)
     try:
         gateway.attach(loop)
         if log:
-            loop.access_log(log.fd, log.log.native)
+            _hub.write_access_log(hub, log.fd, log.log.native)
     except BaseException:
         loop.close()
         raise
@@ -201,12 +198,12 @@ def _end(loop: Loop) -> None:
     """Frees a loop; with the last one, nothing listens any more. A second call has no effect."""
     loop.close()
     with _lock:
-        if loop in _running:
-            _running.remove(loop)
+        if loop in _tasks.running:
+            _tasks.end(loop)
             log = _logs.pop(loop, None)
             if log:
                 log.close()
-            if not _running:
+            if not _tasks.running:
                 _close_listeners()
 
 
@@ -234,8 +231,8 @@ def shutdown(timeout: float = 0) -> None:
     """Stops accepting, lets what runs be finished, and makes run() return; after timeout seconds,
     if that is not 0, what is still open is cut off. Called a second time it does so at once. From
     any thread, signal handler or request. No effect if nothing runs."""
-    seconds = _number("timeout", timeout)
-    for loop in list(_running):
+    seconds = number("timeout", timeout)
+    for loop in list(_tasks.running):
         loop.post(lambda loop=loop: loop.drain(seconds))  # type: ignore[misc]
         loop.hurry()
 
@@ -316,7 +313,7 @@ def get_limits() -> dict[str, float]:
 
 def set_keepalive(seconds: float) -> None:
     """How long an idle connection is kept; 0 closes each after its response. 5."""
-    set_limits(keepalive_timeout=min(_number("keepalive", seconds), LONGEST))
+    set_limits(keepalive_timeout=min(number("keepalive", seconds), LONGEST))
 
 
 def get_keepalive() -> float:
@@ -326,7 +323,7 @@ def get_keepalive() -> float:
 
 def set_max_content_length(size: int) -> None:
     """Bytes of a request body; a larger one is answered with 413. 16 MiB."""
-    set_limits(max_body=min(_integer("max_content_length", size, 1), 2**63 - 1))
+    set_limits(max_body=min(integer("max_content_length", size, 1), 2**63 - 1))
 
 
 def get_max_content_length() -> int:
@@ -336,7 +333,7 @@ def get_max_content_length() -> int:
 
 def set_client_body_buffer_size(size: int) -> None:
     """Bytes of a request body above which it is kept in a temporary file. 1 MiB."""
-    _settings.client_body_buffer_size = _integer("client_body_buffer_size", size, 0)
+    _settings.client_body_buffer_size = integer("client_body_buffer_size", size, 0)
 
 
 def get_client_body_buffer_size() -> int:
@@ -365,7 +362,7 @@ def get_stream_request_body() -> bool:
 
 def set_threads(count: int) -> None:
     """In how many threads run() calls the app; 0: in its own, one request at a time. 0."""
-    _settings.threads = _integer("threads", count, 0)
+    _settings.threads = integer("threads", count, 0)
 
 
 def get_threads() -> int:
@@ -373,10 +370,21 @@ def get_threads() -> int:
     return _settings.threads
 
 
+def set_max_suspended(count: int) -> None:
+    """How many requests may wait in Continuation.suspend() at once, or for an Event, a Queue or a
+    Channel; one more is answered with 503. 0: as many as there are connections. 0."""
+    _settings.max_suspended = integer("max_suspended", count, 0)
+
+
+def get_max_suspended() -> int:
+    """See set_max_suspended."""
+    return _settings.max_suspended
+
+
 def set_backlog(connections: int) -> None:
     """Connections that may wait to be accepted, for each later listen(); the kernel has a limit of
     its own (net.core.somaxconn). 1024."""
-    _settings.backlog = min(_integer("backlog", connections, 1), 2**31 - 1)
+    _settings.backlog = min(integer("backlog", connections, 1), 2**31 - 1)
 
 
 def get_backlog() -> int:
@@ -386,7 +394,7 @@ def get_backlog() -> int:
 
 def set_picoev_max_fd(count: int) -> None:
     """The first size of the loop's table of descriptors, which grows as needed. 1024."""
-    _settings.picoev_max_fd = _integer("picoev_max_fd", count, 1)
+    _settings.picoev_max_fd = integer("picoev_max_fd", count, 1)
 
 
 def get_picoev_max_fd() -> int:
@@ -494,22 +502,6 @@ def _log(message: str, exc_info: ExcInfo | None) -> None:
 
 def _log_nothing(message: str, exc_info: ExcInfo | None) -> None:
     pass
-
-
-def _number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be finite and not negative: {value!r}")
-    return value
-
-
-def _integer(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-    return value
 
 
 _settings = _Settings()

@@ -328,8 +328,14 @@ int mhpy_keep(mhpy *hub, int64_t name) {
 int mhpy_wait(mhpy *hub, int64_t name) {
     mhpy__slot *slot;
     if (!find(hub, name, &slot)) return MH_ECLOSED;
-    slot->want |= MHPY__WANT_KEPT;
+    slot->want |= MHPY__WANT_KEPT | MHPY__WANT_HANGUP;
     return slot->hung_up ? MH_ECLOSED : MH_OK;
+}
+
+int mhpy_fd(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    const mh_req *req = find(hub, name, &slot);
+    return req ? mh_req_fd(req) : MH_ECLOSED;
 }
 
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole) {

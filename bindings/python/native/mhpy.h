@@ -63,7 +63,9 @@ enum {
      * target, path, query, protocol, then its fields, each name before its value. Only after
      * mhpy_tell_ends. */
     MHPY_SERVED = -15,
-    MHPY_UNSENT = -16 /* name, code: an answer by mail could not be sent, or not all of it */
+    MHPY_UNSENT = -16, /* name, code: an answer by mail could not be sent, or not all of it */
+    MHPY_HANGUP = -17  /* name: the peer of a request has said that it sends no more; only after
+                          mhpy_wait */
 };
 
 /* The tables of what has been seen lately. */
@@ -185,10 +187,13 @@ int mhpy_trim(mhpy *hub);
 
 /* Asks for this request's MHPY_FINISH. Errors: MH_ECLOSED: it has finished; no event will come. */
 int mhpy_keep(mhpy *hub, int64_t name);
-/* The same, of one that has nothing to send for now: MH_ECLOSED also if its peer has said that it
- * sends no more, for a close and a half-close look alike and there is nobody to wait for after the
- * first (row 34 of docs/http.md). It has not finished then. */
+/* The same, of one that has nothing to send for now, and asks for its MHPY_HANGUP. MH_ECLOSED also
+ * if its peer has said already that it sends no more, for a close and a half-close look alike and
+ * there is nobody to wait for after the first (row 34 of docs/http.md). It has not finished
+ * then. */
 int mhpy_wait(mhpy *hub, int64_t name);
+/* mh_req_fd. Errors: MH_ECLOSED. */
+int mhpy_fd(mhpy *hub, int64_t name);
 /* Reads body bytes until buf is full, the body ends or more must arrive; unless whole only until
  * there are any, so that the library does not take the caller for one who waits for more. Returns
  * count << 2 | MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves
@@ -330,7 +335,12 @@ typedef struct mhpy__names {
 } mhpy__names;
 
 enum { MHPY__LOAN_NONE, MHPY__LOAN_MADE, MHPY__LOAN_AWAITED };
-enum { MHPY__WANT_BODY = 1, MHPY__WANT_STREAM = 2, MHPY__WANT_KEPT = 4 };
+enum {
+    MHPY__WANT_BODY = 1,
+    MHPY__WANT_STREAM = 2,
+    MHPY__WANT_KEPT = 4,
+    MHPY__WANT_HANGUP = 8 /* and that of its peer's sending */
+};
 
 /* Names thing: >= 0, or MH_ENOMEM. */
 int64_t mhpy__name_new(mhpy__names *names, void *thing);

@@ -257,10 +257,12 @@ static void on_writable(mh_req *req, void *user) {
 
 static void on_hangup(mh_req *req, void *user) {
     mhpy *hub = user;
-    mhpy__slot *slot = mhpy__name_find(&hub->requests, name_of(hub, req));
+    int64_t name = name_of(hub, req);
+    mhpy__slot *slot = mhpy__name_find(&hub->requests, name);
     if (!slot) return;
     slot->hung_up = true;
     if (slot->stream) mhpy__stream_hung_up(slot->stream);
+    if (slot->want & MHPY__WANT_HANGUP) mhpy__event(&hub->ev, MHPY_HANGUP, name, 0, 0);
 }
 
 /* An event of double size that ends a request without a name, with pieces at its place in the text,

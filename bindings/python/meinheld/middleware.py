@@ -1,0 +1,42 @@
+"""The original's middleware: what puts a continuation into environ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from typing import Any, Final
+
+from meinheld._response import Response
+from meinheld._seat import seats
+from meinheld.common import Continuation, continuation_of
+
+CONTINUATION_KEY: Final = "meinheld.continuation"
+CLIENT_KEY: Final = "meinheld.client"
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class ContinuationMiddleware:
+    """A WSGI application that calls another with its continuation (meinheld.common.Continuation) in
+    environ["meinheld.continuation"]. There is none if another server calls it."""
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seat = seats.get(get_ident())
+        if seat is not None and type(seat.serving) is Response:
+            environ[CONTINUATION_KEY] = continuation_of(seat)
+        return self.app(environ, start_response)
+
+
+# The name that the original had first.
+SpawnMiddleware = ContinuationMiddleware
+
+__all__ = [
+    "CLIENT_KEY",
+    "CONTINUATION_KEY",
+    "Continuation",
+    "ContinuationMiddleware",
+    "SpawnMiddleware",
+]
