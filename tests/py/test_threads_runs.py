@@ -134,7 +134,8 @@ def test_the_first_interrupt_waits_for_an_app(spawn: Spawn) -> None:
     process, address = started(
         spawn,
         "def let_go():\n"
-        "    while not (server._tasks.running and server._tasks.running[0]._ending): time.sleep(0.001)\n"
+        "    loops = server._tasks.running\n"
+        "    while not (loops and loops[0]._ending): time.sleep(0.001)\n"
         "    release.set()\n"
         "threading.Thread(target=let_go).start()\n"
         "try:\n"

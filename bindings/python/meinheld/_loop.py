@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from meinheld._codes import error_of
+from meinheld._descriptors import Descriptors
 from meinheld._events import Event, Gateway, Texts
 from meinheld._exceptions import ClientDisconnected, ServerBusy, ServerStopping
 from meinheld._limits import LONGEST
@@ -134,7 +135,8 @@ class Loop:
         self._timers: dict[int, Parking | Call] = {}
         self._calls = 0  # of them, those that a drain waits for
         self._drained = False
-        self._watches: dict[int, Callable[[int], None]] = {}
+        self._watches: dict[int, Callable[[int, int], None]] = {}
+        self.descriptors = Descriptors(self)
         # (parking, value), or (None, function) of post().
         self._ready: deque[tuple[Parking | None, Any]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
@@ -235,11 +237,13 @@ class Loop:
         self._ready.append((None, function))
         self._wake()
 
-    def watch(self, fd: int, ready: Callable[[int], None]) -> None:
-        """Calls ready(fd) in each turn in which fd can be read, until unwatch(fd). Raises
-        OSError."""
-        code = lib.mhpy_watch(self.hub, fd, lib.MH_READ)
+    def watch(self, fd: int, ready: Callable[[int, int], None], events: int) -> None:
+        """Calls ready(fd, events) in each turn in which fd is ready for one of events (MH_READ,
+        MH_WRITE; MH_ERROR comes unasked), until unwatch(fd). In place of any watch of fd before.
+        Raises OSError."""
+        code = lib.mhpy_watch(self.hub, fd, events)
         if code < 0:
+            self._watches.pop(fd, None)
             raise error_of(code, lib.mhpy_errno(self.hub), f"watching descriptor {fd}")
         self._watches[fd] = ready
 
@@ -249,6 +253,10 @@ class Loop:
             lib.mhpy_unwatch(self.hub, fd)
 
     # ---- what a request or a task does
+
+    def is_own_thread(self) -> bool:
+        """Whether the caller is the thread of run(), and not one of the pool."""
+        return get_ident() == self._thread
 
     def may_wait(self) -> bool:
         """Whether the caller may wait here: it is the greenlet that is the loop, or a thread of its
@@ -436,7 +444,7 @@ class Loop:
         elif kind == lib.MHPY_WATCH:
             ready = self._watches.get(a)
             if ready:
-                ready(a)
+                ready(a, b)
         elif kind == lib.MHPY_LOG:
             gateway.trouble(a, b)
         elif kind == lib.MHPY_UNSENT:

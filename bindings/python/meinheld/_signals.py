@@ -23,6 +23,7 @@ from typing import Any, Optional
 from greenlet import getcurrent
 
 from meinheld._loop import Loop
+from meinheld._native import lib
 from meinheld._wsgi import Gateway
 
 Handler = Callable[[int, Optional[FrameType]], Any]
@@ -52,7 +53,7 @@ class Signals:
         ours, theirs = self._pair = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        self._loop.watch(ours.fileno(), self._received)
+        self._loop.watch(ours.fileno(), self._received, lib.MH_READ)
         self._previous_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         self._install(signal.SIGINT, self._on_interrupt)
         self._install(signal.SIGTERM, self._on_terminate)
@@ -95,7 +96,7 @@ class Signals:
         if current != self._pair[1].fileno():
             signal.set_wakeup_fd(current)
 
-    def _received(self, fd: int) -> None:
+    def _received(self, fd: int, events: int) -> None:
         """Empties the pair; the handlers have been, or are about to be, called by the
         interpreter."""
         assert self._pair is not None

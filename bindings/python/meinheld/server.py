@@ -18,6 +18,8 @@ from greenlet import getcurrent, greenlet
 from meinheld import _accesslog, _hub, _sockets, _tasks
 from meinheld._accesslog import AccessLog, Ends, OpenLog
 from meinheld._checks import integer, number
+from meinheld._descriptors import cancel_wait as cancel_wait
+from meinheld._descriptors import trampoline as trampoline
 from meinheld._environ import Place, check_variables
 from meinheld._exceptions import timeout as timeout
 from meinheld._limits import LONGEST, Limits
