@@ -30,6 +30,7 @@ TWICE = {
     "test_addresses",
     "test_bodies",
     "test_close",
+    "test_continuation",
     "test_environ",
     "test_errors",
     "test_files",
@@ -42,6 +43,7 @@ TWICE = {
     "test_responses",
     "test_starts",
     "test_streams",
+    "test_tasks",
     "test_wsgi",
     "test_wsgi_errors",
 }

@@ -179,7 +179,7 @@ def _bound(
     func: Callable[..., object], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Callable[[], object]:
     if not callable(func):
-        raise TypeError(f"a function is called, not a {type(func).__name__}")
+        raise TypeError(f"func must be callable, not {type(func).__name__}")
     return partial(func, *args, **kwargs)
 
 
