@@ -47,6 +47,33 @@ def test_threads_that_no_loop_knows_can_begin_tasks_and_wait(serve: Serve) -> No
     assert said(serve(APP), "/from-thread") == [True, True]
 
 
+def test_a_task_that_its_run_never_began_is_told_of_as_one(
+    spawn: Callable[..., Process], unix_path: str
+) -> None:
+    process = spawn(
+        [
+            sys.executable,
+            "-c",
+            "from meinheld import server\n"
+            f"server.listen({unix_path!r})\n"
+            "def end():\n"
+            "    tasks.append(server.spawn(print, ('begun',)))\n"
+            "    raise SystemExit\n"
+            "tasks = [server.spawn(end)]\n"
+            "try:\n"
+            "    server.run(lambda environ, start_response: [])\n"
+            "except SystemExit:\n"
+            "    for task in tasks:\n"
+            "        try:\n"
+            "            task.get()\n"
+            "        except BaseException as exc:\n"
+            "            print(type(exc).__name__, task.done)\n",
+        ]
+    )
+    assert process.wait() == 0, process.log
+    assert process.out == "SystemExit True\nRuntimeError True\n"
+
+
 # ---- schedule_call
 
 

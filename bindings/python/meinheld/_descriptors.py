@@ -36,9 +36,9 @@ class Descriptors:
 
     def wait(self, fd: int, events: int, timeout: float | None) -> int:
         """Waits until fd is ready for one of events, has an error or was hung up; returns what it
-        is ready for, 0 after timeout seconds. Raises OSError naming fd, if it can't be watched, or if
-        the wait was cancelled (ECANCELED); RuntimeError if somebody else waits for the same of it,
-        and where no wait is possible."""
+        is ready for, 0 after timeout seconds. Raises OSError naming fd, if it can't be watched,
+        or if the wait was cancelled (ECANCELED); RuntimeError if somebody else waits for the same
+        of it, and where no wait is possible."""
         waits = self._waits.setdefault(fd, [])
         if any(wanted & events for _, wanted in waits):
             raise RuntimeError(f"somebody waits for descriptor {fd} already")

@@ -3,6 +3,7 @@ can wait as one can. When a run ends they are ended as parked requests are, by G
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,17 @@ from meinheld._waiter import Waiter
 # The loops that run, the oldest first; and what the next one that begins is to do first.
 running: Final[list[Loop]] = []
 _early: Final[list[Callable[[Loop], None]]] = []
+_unbegun: Final[set[Task]] = set()
 _lock = RLock()
+
+
+def _renew_lock() -> None:
+    """In a child, where the thread that holds it may not be."""
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def begin(loop: Loop) -> None:
@@ -33,33 +44,39 @@ def begin(loop: Loop) -> None:
     with _lock:
         running.append(loop)
         early, _early[:] = list(_early), []
+        for task in _unbegun:
+            task.loop = task.loop or loop
     for function in early:
         loop.post(lambda function=function: function(loop))  # type: ignore[misc]
 
 
 def end(loop: Loop) -> None:
-    """A run is over. A second call has no effect."""
+    """A run is over, and what it has not begun will never be. A second call has no effect."""
     with _lock:
         if loop in running:
             running.remove(loop)
+        left = [task for task in _unbegun if task.loop is loop]
+    for task in left:
+        task.abandon()
 
 
-def _do(function: Callable[[Loop], None]) -> None:
+def _do(function: Callable[[Loop], None]) -> Loop | None:
     """Calls function in the loop that the caller belongs to, or else in the oldest that runs, or in
-    the next that does. From any thread and signal handler."""
+    the next that does. From any thread and signal handler. Returns the loop, None for the next."""
     seat = current_seat()
     with _lock:
         loop = seat.loop if seat is not None else running[0] if running else None
         if loop is None:
             _early.append(function)
-    if loop is not None:
-        loop.post(lambda: function(loop))
+        else:
+            loop.post(lambda: function(loop))
+    return loop
 
 
 class Task:
     """What spawn() has begun."""
 
-    __slots__ = ("_call", "_context", "_error", "_result", "_waiters", "done")
+    __slots__ = ("_call", "_context", "_error", "_result", "_waiters", "done", "loop")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -67,11 +84,13 @@ class Task:
         self._result: object = None
         self._error: BaseException | None = None
         self._waiters: list[Waiter] | None = []  # None once it is done
-        self.done = False  # it has returned, or raised
+        self.done = False  # it has returned, or raised, or will never run
+        self.loop: Loop | None = None  # that is to run it
 
     def get(self, timeout: float | None = None) -> Any:
         """Waits until the function has returned, and returns what it did, or raises what it has
-        raised. Raises server.timeout after timeout seconds."""
+        raised. Raises server.timeout after timeout seconds; RuntimeError if the run has ended
+        before it began."""
         seconds = None if timeout is None else number("timeout", timeout)
         with _lock:
             waiter = None
@@ -86,6 +105,8 @@ class Task:
 
     def begin(self, loop: Loop) -> None:
         """Runs it, in the loop's greenlet."""
+        with _lock:
+            _unbegun.discard(self)
         loop.seat.serving = self
         try:
             self._result = self._context.run(self._call)
@@ -95,11 +116,20 @@ class Task:
                 raise
             loop.log(f"{_name(self._call)} failed", cast(ExcInfo, sys.exc_info()))
         finally:
-            with _lock:
-                waiters, self._waiters = self._waiters or [], None
-                self.done = True
-            for waiter in waiters:
-                waiter.wake(None)
+            self._end()
+
+    def abandon(self) -> None:
+        """It will never run."""
+        self._error = RuntimeError("the server has stopped")
+        self._end()
+
+    def _end(self) -> None:
+        with _lock:
+            _unbegun.discard(self)
+            waiters, self._waiters = self._waiters or [], None
+            self.done = True
+        for waiter in waiters:
+            waiter.wake(None)
 
 
 class Timer:
@@ -146,7 +176,9 @@ def spawn(
     A drain does not wait for it. When the run ends GreenletExit is raised in it, if it waits.
     From any thread. Raises TypeError if func can't be called."""
     task = Task(_bound(func, tuple(args or ()), dict(kwargs or {})))
-    _do(task.begin)
+    with _lock:
+        _unbegun.add(task)
+        task.loop = _do(task.begin)
     return task
 
 

@@ -6,6 +6,7 @@ An outcome is set once, under a lock that is re-entrant since signal handlers ma
 
 from __future__ import annotations
 
+import os
 from threading import RLock, get_ident
 from typing import Final
 
@@ -15,6 +16,15 @@ from meinheld._seat import seats
 
 _NOTHING: Final = object()
 _lock = RLock()
+
+
+def _renew_lock() -> None:
+    """In a child, where the thread that holds it may not be."""
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Waiter:

@@ -9,6 +9,7 @@ runs the request's code: it says that the loop is to do so, soon."""
 
 from __future__ import annotations
 
+import os
 from threading import RLock, get_ident
 from typing import Any, Final
 
@@ -27,6 +28,15 @@ _OVER: Final = 3  # its client has left, or its server has stopped
 
 # Guards what follows; signal handlers may come while it is held, hence re-entrant.
 _lock = RLock()
+
+
+def _renew_lock() -> None:
+    """In a child, where the thread that holds it may not be."""
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 _new: Final = object.__new__
 
