@@ -31,23 +31,26 @@ but resume() and post()."""
 
 from __future__ import annotations
 
+import math
 import os
-import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from meinheld._calls import Call, Calls
 from meinheld._codes import error_of
 from meinheld._descriptors import Descriptors
 from meinheld._events import Event, Gateway, Texts
-from meinheld._exceptions import ClientDisconnected, ServerBusy, ServerStopping
+from meinheld._held import Holder
 from meinheld._limits import LONGEST
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, NO_TIMER, TIMER_RAN, Blocked, Parking
 from meinheld._pool import Pool
+from meinheld._reading import Reader
 from meinheld._response import ErrorLog
 from meinheld._seat import Seat, seats
 
@@ -58,12 +61,6 @@ VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
 # Loop greenlets kept for reuse: making one costs ten switches, keeping one about 20 KiB.
 MAX_SPARES: Final = 64
-
-# Bytes of the buffer through which request bodies are read.
-READ_SIZE: Final = 65536
-
-# Whether a buffer of Python's stays where it is, so that C can write to it: PyPy moves most.
-_HAS_ADDRESSES: Final = sys.implementation.name == "cpython"
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -77,24 +74,6 @@ _ENDED: Final = lib.MHPY_ENDED
 
 # What is still told when a run ends.
 _ENDS: Final = (_ENDED, lib.MHPY_REFUSED, lib.MHPY_SERVED, lib.MHPY_LOG)
-
-
-class Held(Protocol):
-    """A request's wait for an event."""
-
-    def interrupt(self, error: BaseException) -> bool:
-        """Ends it with an exception, unless it has ended."""
-
-
-class Call:
-    """A call to be made at a time."""
-
-    __slots__ = ("counts", "function", "timer")
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-        self.timer = NO_TIMER
-        self.counts = False  # whether a drain waits for it
 
 
 class Loop:
@@ -115,12 +94,10 @@ class Loop:
         self.hub = hub
         self.log = log
         self.seat = Seat(self)
-        self.held: dict[int, Held] = {}  # requests that wait for an event, by name
-        self._max_held = max_held
+        self.holder = Holder(self, max_held)
         self._gateway = gateway
         self._batch: Batch = ffi.new("mhpy_batch *")
-        self._buffer = bytearray(READ_SIZE)
-        self._buffer_c = ffi.from_buffer("char[]", self._buffer)
+        self.reader = Reader(self)
         self._events: Iterator[Event] = iter(())
         self._texts = Texts()
         self._main: greenlet | None = None
@@ -132,8 +109,8 @@ class Loop:
         self._pool = pool
         self._arriving: set[Blocked] = set()  # threads about to be parked
         self._failed: BaseException | None = None  # of a thread, when the run was over
-        self._timers: dict[int, Parking | Call] = {}
-        self._calls = 0  # of them, those that a drain waits for
+        self._timers: dict[int, Parking | Calls] = {}
+        self.calls = Calls(self)
         self._drained = False
         self._watches: dict[int, Callable[[int, int], None]] = {}
         self.descriptors = Descriptors(self)
@@ -223,14 +200,13 @@ class Loop:
         if code < 0:
             raise error_of(code, lib.mhpy_errno(self.hub), "draining")
         if ms:
-            self.call_later(ms / 1000, Call(self._stop_waiting))
-        for held in list(self.held.values()):
-            held.interrupt(ServerStopping("the server is stopping"))
+            self.calls.add(time.monotonic() + ms / 1000, self._stop_waiting, False)
+        self.holder.stop()
 
     def _stop_waiting(self) -> None:
         """The time of a drain is over: what is scheduled is not waited for either."""
-        self._calls = 0
-        self._over = self._drained
+        self.calls.awaited = 0
+        self.call_finished()
 
     def post(self, function: Callable[[], None]) -> None:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
@@ -265,52 +241,26 @@ class Loop:
             self._pool is not None and self._pool.has_current()
         )
 
-    def hold(self, request: tuple[int, Held, bool]) -> BaseException | None:
-        """Notes that a request waits for an event, to be interrupted if its client leaves or the
-        server drains; whoever waits takes it out of `held`. request: its name, who is to be told,
-        and whether a half-close is no leaving. Returns what it is told at once, if so."""
-        name, held, half_close = request
-        if self._draining:
-            return ServerStopping("the server is stopping")
-        if self._max_held and len(self.held) >= self._max_held:
-            return ServerBusy(f"{self._max_held} requests are suspended already")
-        code = lib.mhpy_keep(self.hub, name) if half_close else lib.mhpy_wait(self.hub, name)
-        if code < 0:
-            return ClientDisconnected("the client has closed its connection")
-        self.held[name] = held
-        return None
-
     def fd_of(self, name: int) -> int:
         """The descriptor of a request's connection; negative once that has gone."""
         return lib.mhpy_fd(self.hub, name)
 
-    def _client_left(self, name: int) -> None:
-        held = self.held.get(name)
-        if held is not None:
-            held.interrupt(ClientDisconnected("the client has closed its connection"))
+    def call_at(self, due: float, function: Callable[[], None]) -> Call:
+        """Calls function when that is due, by time.monotonic(). A drain waits for those that were
+        asked for before it. In the loop's thread only. Raises MemoryError."""
+        return self.calls.add(due, function, not self._draining)
 
-    def call_later(self, seconds: float, call: Call) -> None:
-        """Makes a call in so many seconds. A drain waits for those that were asked for before it.
-        Raises MemoryError."""
-        timer = lib.mhpy_timer(self.hub, max(0, round(min(seconds, LONGEST) * 1000)))
+    def arm(self, seconds: float) -> None:
+        """Has the calls that are due be made in so many seconds."""
+        timer = lib.mhpy_timer(self.hub, math.ceil(min(seconds, LONGEST) * 1000))
         if timer < 0:
             raise error_of(timer, 0, "arming a timer")
-        call.timer = timer
-        call.counts = not self._draining
-        self._calls += call.counts
-        self._timers[timer] = call
+        self._timers[timer] = self.calls
 
-    def cancel_call(self, call: Call) -> None:
-        """Has it not made; no effect if it was."""
-        if self._timers.pop(call.timer, None) is not None:
-            lib.mhpy_cancel(self.hub, call.timer)
-            self._call_done(call)
-
-    def _call_done(self, call: Call) -> None:
-        if call.counts:
-            self._calls -= 1
-            if self._drained and not self._calls:
-                self._over = True
+    def call_finished(self) -> None:
+        """A call that a drain waits for was made, or cancelled."""
+        if self._drained and not self.calls.awaited:
+            self._over = True
 
     def pause(self) -> None:
         """Lets all else that is ready have a turn first, where the caller may wait at all."""
@@ -342,25 +292,6 @@ class Loop:
                 blocked.throw(exc)
 
         return cast(Result, self._wait(blocked, call))
-
-    def read(self, name: int, most: int, whole: bool) -> tuple[memoryview, int]:
-        """At most so many bytes of a request's body, in a buffer that is valid until the next call,
-        and an MHPY_READ_* or MH_E* that says what follows them. whole: as many as there are, else
-        only until there are any, so that nobody seems to wait for more."""
-        result = lib.mhpy_read(self.hub, name, self._buffer_c, min(most, READ_SIZE), whole)
-        if result < 0:
-            return memoryview(b""), result
-        return memoryview(self._buffer)[: result >> 2], result & 3
-
-    def read_into(self, name: int, view: memoryview, whole: bool) -> tuple[int, int]:
-        """The same, straight to where they are wanted: their number, and what follows."""
-        if not _HAS_ADDRESSES:
-            data, state = self.read(name, len(view), whole)
-            view[: len(data)] = data
-            return len(data), state
-        with ffi.from_buffer("char[]", view) as buffer:
-            result = lib.mhpy_read(self.hub, name, buffer, len(view), whole)
-        return (0, result) if result < 0 else (result >> 2, result & 3)
 
     # ---- the loop greenlets
 
@@ -425,10 +356,10 @@ class Loop:
             gateway.returned(a)
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
-            self._client_left(a)
+            self.holder.client_left(a)
             gateway.finish(a, b, c)
         elif kind == lib.MHPY_HANGUP:
-            self._client_left(a)
+            self.holder.client_left(a)
         elif kind == lib.MHPY_REFUSED:
             gateway.refused(self._texts.take(a), b, c, next(self._events)[1])
         elif kind == lib.MHPY_SERVED:
@@ -451,7 +382,7 @@ class Loop:
             gateway.unsent(a, b)
         elif kind == lib.MHPY_DRAINED:
             self._drained = True
-            self._over = not self._calls
+            self.call_finished()
         else:
             raise RuntimeError(f"the C half speaks of an event {kind} that is not known here")
 
@@ -569,18 +500,11 @@ class Loop:
 
     def _expire(self, timer: int) -> None:
         waits = self._timers.pop(timer, None)
-        if isinstance(waits, Call):
-            call = waits
-            self._ready.append((None, lambda: self._make(call)))
+        if isinstance(waits, Calls):
+            waits.fire()
         elif waits is not None:
             waits._timer = TIMER_RAN
             self._ready.append((waits, EXPIRED))
-
-    def _make(self, call: Call) -> None:
-        try:
-            call.function()
-        finally:
-            self._call_done(call)
 
     def _wake(self) -> None:
         """Makes the step under way, or the next, return. Once is enough until the loop has looked

@@ -15,9 +15,10 @@ from typing import Any, Final, cast
 from greenlet import GreenletExit
 
 from meinheld._body import LEAVING
+from meinheld._calls import Call
 from meinheld._checks import number
 from meinheld._exceptions import timeout as timed_out
-from meinheld._loop import Call, Loop
+from meinheld._loop import Loop
 from meinheld._parking import EXPIRED, Parking
 from meinheld._response import ExcInfo
 from meinheld._seat import current_seat, seats
@@ -139,7 +140,7 @@ class Timer:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
-        self._call = Call(self._make)
+        self._call: Call | None = None
         self._loop: Loop | None = None
         self.called = False  # it has been called
 
@@ -148,13 +149,13 @@ class Timer:
         self._function = None
         loop = self._loop
         if loop is not None:
-            loop.post(lambda: loop.cancel_call(self._call))
+            loop.post(lambda: loop.calls.cancel(self._call) if self._call else None)
 
     def start(self, loop: Loop, due: float) -> None:
         """Has loop call it when it is due, by time.monotonic()."""
         if self._function is not None:
             self._loop = loop
-            loop.call_later(max(0.0, due - time.monotonic()), self._call)
+            self._call = loop.call_at(due, self._make)
 
     def _make(self) -> None:
         function, self._function = self._function, None

@@ -89,10 +89,10 @@ class Upload:
             self._make_room()
         if self._room > self.size and isinstance(self.file, BytesIO):
             with self.file.getbuffer() as whole, whole[self.size :] as room:
-                n, state = loop.read_into(self.name, room, True)
+                n, state = loop.reader.read_into(self.name, room, True)
             self.size += n
             return state
-        data, state = loop.read(self.name, AHEAD, True)
+        data, state = loop.reader.read(self.name, AHEAD, True)
         if data:
             self.write(data)
         return state
@@ -219,7 +219,7 @@ class Stream:
     def _read(self, view: memoryview) -> tuple[int, int, Parking | None]:
         """Reads what there is, in the loop's thread: the bytes, what follows them, and where to
         wait for more."""
-        n, state = self._loop.read_into(self._name, view, False)
+        n, state = self._loop.reader.read_into(self._name, view, False)
         if not n and state == lib.MHPY_READ_WAIT:
             self._parking = Parking(self._loop)
         return n, state, self._parking
@@ -365,7 +365,7 @@ class Uploads:
         application."""
         ahead = memoryview(b"")
         if not expects:
-            ahead, state = self._loop.read(upload.name, AHEAD, False)
+            ahead, state = self._loop.reader.read(upload.name, AHEAD, False)
             if state == lib.MHPY_READ_END:
                 state = self._keep(upload, ahead)
             if state == lib.MHPY_READ_END or state < 0:

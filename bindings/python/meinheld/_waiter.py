@@ -81,10 +81,10 @@ class Waiter:
         if seat is None or not isinstance(request, Response):
             return self.wait(timeout)
         loop, name = seat.loop, request.name
-        refusal = loop.call(loop.hold, (name, self, half_close))
+        refusal = loop.call(loop.holder.hold, (name, self, half_close))
         if refusal is not None:
             self.interrupt(refusal)
         try:
             return self.wait(timeout)
         finally:
-            loop.held.pop(name, None)
+            loop.holder.release(name)

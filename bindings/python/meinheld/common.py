@@ -139,10 +139,10 @@ class Continuation:
 
     def _give(self, value: object, error: BaseException | None) -> bool:
         with _lock:
+            if self._state >= _LATE or self._request.ended or self._seat.loop.over:
+                return False
             if self._kept is not None or self._state == _RESUMED:
                 raise OSError("this continuation has been resumed already")
-            if self._state or self._request.ended or self._seat.loop.over:
-                return False
             waiter = self._waiter
             if waiter is None:
                 self._kept = (value, error)

@@ -18,10 +18,9 @@ from greenlet import getcurrent, greenlet
 from meinheld import _accesslog, _hub, _sockets, _tasks
 from meinheld._accesslog import AccessLog, Ends, OpenLog
 from meinheld._checks import integer, number
-from meinheld._descriptors import cancel_wait as cancel_wait
-from meinheld._descriptors import trampoline as trampoline
+from meinheld._descriptors import cancel_wait, trampoline
 from meinheld._environ import Place, check_variables
-from meinheld._exceptions import timeout as timeout
+from meinheld._exceptions import timeout
 from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
 from meinheld._pooled import PooledGateway
@@ -29,10 +28,48 @@ from meinheld._response import ErrorLog, ExcInfo
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
-from meinheld._tasks import schedule_call as schedule_call
-from meinheld._tasks import sleep as sleep
-from meinheld._tasks import spawn as spawn
+from meinheld._tasks import schedule_call, sleep, spawn
 from meinheld._wsgi import Application, Gateway
+
+__all__ = [
+    "cancel_wait",
+    "get_backlog",
+    "get_client_body_buffer_size",
+    "get_environ",
+    "get_ident",
+    "get_keepalive",
+    "get_limits",
+    "get_max_content_length",
+    "get_max_suspended",
+    "get_picoev_max_fd",
+    "get_stream_request_body",
+    "get_threads",
+    "listen",
+    "reopen_access_log",
+    "run",
+    "schedule_call",
+    "set_access_log",
+    "set_access_logger",
+    "set_backlog",
+    "set_client_body_buffer_size",
+    "set_environ",
+    "set_error_logger",
+    "set_keepalive",
+    "set_limits",
+    "set_listen_socket",
+    "set_max_content_length",
+    "set_max_suspended",
+    "set_picoev_max_fd",
+    "set_stream_request_body",
+    "set_threads",
+    "shutdown",
+    "sleep",
+    "spawn",
+    "static",
+    "stop",
+    "timeout",
+    "trampoline",
+]
 
 _logger = logging.getLogger("meinheld.error")
 
