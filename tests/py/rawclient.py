@@ -297,6 +297,12 @@ class Client:
             self._eof = True
         return self._take(len(self._input))
 
+    def has_input(self) -> bool:
+        """Whether there is more input, which is left unread."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(self._input or poll.poll(0))
+
     def wait_for_input(self) -> None:
         """Waits until there is more input, and leaves it unread."""
         poll = select.poll()
