@@ -3,13 +3,16 @@ servers, which are ended and checked when it is over."""
 
 from __future__ import annotations
 
+import re
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Process, Server, serving
+from harness import EXAMPLES, Process, Server, serving, wait_until
 
 # A server that hangs must fail its test, not the whole run.
 TIME_LIMIT = 60
@@ -100,3 +103,29 @@ def unix_path() -> Iterator[str]:
     """Where a unix socket may be made: tmp_path can be longer than unix(7) takes."""
     with tempfile.TemporaryDirectory(prefix="mh-") as directory:
         yield f"{directory}/socket"
+
+
+@pytest.fixture
+def run_example(
+    spawn: Callable[..., Process],
+) -> Iterator[Callable[..., tuple[Process, tuple[str, int]]]]:
+    """run_example("hello.py", ...) starts an example at a port of the kernel's choice, with more
+    arguments, and returns it with its address; at the end SIGTERM has to end it, and nothing is to
+    be in its log."""
+    processes: list[Process] = []
+
+    def start(name: str, *args: str) -> tuple[Process, tuple[str, int]]:
+        # What frameworks are warned of by newer Pythons is theirs.
+        argv = [sys.executable, "-W", "ignore", str(EXAMPLES / name), "0", *args]
+        process = spawn(argv)
+        processes.append(process)
+        wait_until(lambda: "\n" in process.out or process.popen.poll() is not None, "listened")
+        match = re.search(r"http://127\.0\.0\.1:(\d+)/", process.out)
+        assert match, process.log
+        return process, ("127.0.0.1", int(match[1]))
+
+    yield start
+    for process in processes:
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert process.log == ""

@@ -18,6 +18,7 @@ import pytest
 from rawclient import Address, Client
 
 HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parent.parent / "examples"
 TRACEBACK = "Traceback (most recent call last)"
 # What Python writes between the tracebacks of one chain of exceptions.
 CHAINED = (
