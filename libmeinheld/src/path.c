@@ -50,7 +50,8 @@ bool mh__path_below(mh_str raw, mh_str prefix, mh_str *below) {
     if (prefix.n > 0 && prefix.p[prefix.n - 1] == '/') prefix.n--;
     for (size_t i = 0; i < prefix.n; i++)
         if (p == end || read_byte(&p, end) != (unsigned char)prefix.p[i]) return false;
-    *below = (mh_str){p, (size_t)(end - p)};
-    if (p == end) return prefix.n > 0;
-    return read_byte(&p, end) == '/';
+    mh_str rest = {p, (size_t)(end - p)};
+    if (p == end ? prefix.n == 0 : read_byte(&p, end) != '/') return false;
+    *below = rest;
+    return true;
 }

@@ -95,13 +95,15 @@ static void it_fits_into_its_room(void) {
 
 /* ---- prefixes -------------------------------------------------------------------------------- */
 
-/* What raw has below prefix, or NULL. */
+/* What raw has below prefix, or NULL, for which nothing is told. */
 static const char *below(const char *raw, const char *prefix) {
     static char said[ROOM];
     char *copy = wire_copy(raw, strlen(raw)), *start = wire_copy(prefix, strlen(prefix));
-    mh_str rest;
+    const mh_str untold = {"", 0};
+    mh_str rest = untold;
     bool is = mh__path_below((mh_str){copy, strlen(raw)}, (mh_str){start, strlen(prefix)}, &rest);
     if (is) snprintf(said, sizeof said, "%.*s", (int)rest.n, rest.p);
+    if (!is) CHECK(rest.p == untold.p && rest.n == untold.n);
     free(copy);
     free(start);
     return is ? said : NULL;

@@ -87,13 +87,17 @@ static void check_decode(mh_str raw, size_t cap) {
 }
 
 static void check_below(const char *raw, size_t n, const char *prefix, size_t prefix_n) {
-    mh_str below;
+    const mh_str untold = {"", 0};
+    mh_str below = untold;
     bool slash = prefix_n > 0 && prefix[prefix_n - 1] == '/';
     size_t at = judge_prefix(raw, n, prefix, prefix_n - slash);
 
     FUZZ_CHECK(mh__path_below((mh_str){raw, n}, (mh_str){prefix, prefix_n}, &below) ==
                (at != SIZE_MAX));
-    if (at == SIZE_MAX) return;
+    if (at == SIZE_MAX) {
+        FUZZ_CHECK(below.p == untold.p && below.n == untold.n);
+        return;
+    }
     FUZZ_CHECK(below.p == raw + at && below.n == n - at);
     /* What is left is a path as good as the whole: no second look at it is needed. */
     check_decode(below, PATH_MOST + 1);
