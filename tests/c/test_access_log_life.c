@@ -61,36 +61,6 @@ static void lines_of_the_hosts_own_stand_alone_or_among_ours(void) {
     end_log(&f, &p);
 }
 
-static void a_line_that_is_none_is_refused(void) {
-    static char longest[32768];
-    fix f;
-    peer p;
-    open_log(&f, &p, MH_ACCESS_LINES);
-    memset(longest, 'x', sizeof longest);
-    CHECK_INT(mh_server_log_line(f.srv, "a\nb", 3), MH_EINVAL);
-    CHECK_INT(mh_server_log_line(f.srv, longest, sizeof longest), MH_EINVAL);
-    CHECK_INT(mh_server_log_line(f.srv, longest, sizeof longest - 1), MH_OK);
-    CHECK_INT(mh_server_log_line(f.srv, "", 0), MH_OK);
-    pass(&f, 200);
-    CHECK_INT(count_lines(logged()), 2);
-    end_log(&f, &p);
-}
-
-static void what_is_no_log_is_refused_and_changes_nothing(void) {
-    fix f;
-    peer p;
-    open_log(&f, &p, MH_ACCESS_COMBINED);
-    CHECK_INT(mh_server_access_log(f.srv, log_fd, -1), MH_EINVAL);
-    CHECK_INT(mh_server_access_log(f.srv, log_fd, MH_ACCESS_LINES + 1), MH_EINVAL);
-    CHECK_INT(mh_server_access_log(f.srv, -2, 0), MH_EINVAL);
-    CHECK_INT(mh_server_access_log(f.srv, 1000000, MH_ACCESS_JSON), MH_EINVAL);
-    peer_send(&f, &p, GET);
-    CHECK_ANSWER(&f, &p, 200, "hello");
-    pass(&f, 200);
-    CHECK_LOGGED(UNIX_AT "\"GET / HTTP/1.1\" 200 5" NOBODY);
-    end_log(&f, &p);
-}
-
 static unsigned lines_at_the_end;
 
 static void drained(mh_server *srv, void *user) {
@@ -184,8 +154,6 @@ int main(void) {
     RUN(without_a_log_nothing_is_kept_waiting);
     RUN(it_can_be_turned_on_off_and_over_while_exchanges_are_open);
     RUN(lines_of_the_hosts_own_stand_alone_or_among_ours);
-    RUN(a_line_that_is_none_is_refused);
-    RUN(what_is_no_log_is_refused_and_changes_nothing);
     RUN(at_the_end_of_a_drain_all_is_written);
     RUN(a_child_that_frees_its_copy_writes_nothing);
     RUN(lines_that_are_lost_at_the_end_are_told);

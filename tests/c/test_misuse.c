@@ -4,8 +4,8 @@
 #include "misuse.h"
 
 #define HOST  "Host: a\r\n"
-#define GET   "GET / HTTP/1.1\r\n" HOST "\r\n"
-#define POST6 "POST / HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\n"
+#define GET   "GET " PATH " HTTP/1.1\r\n" HOST "\r\n"
+#define POST6 "POST " PATH " HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\n"
 
 enum { BIG = 600000 }; /* more than a unix socket takes, less than high water */
 
@@ -283,97 +283,104 @@ static void hang_up(stage *s) { shutdown(s->p.fd, SHUT_WR); }
  *     ..  file     right, wrong
  *     .   end
  *     ..  simple   right, wrong
+ *     ..  static   right, of another loop
  *     ..  read     right, wrong
  *     .   abort
  *     ..  upgrade  right, without room for what was read
- *     ..  peer, local    with too little room
+ *     ... peer, local    with too little room; fd
  *     .   field    beyond the last
  *     .   find     what is not there
+ *     .   below    what it is beside
  *
  *     .  right here, not made      A  MH_EAGAIN     E  MH_EOS       R  MH_ERANGE
  *     0  MH_OK, does nothing       B  MH_EBODY      I  MH_EINVAL    S  MH_ESTATE
  *                                  C  MH_ECLOSED    N  MH_ENOENT    T  MH_ETOOBIG */
 static const state states[] = {
     /* nothing is answered yet */
-    {".II .I SS SS SS S .I EI . .. II I N", "in on_request", GET, .on_request = greet},
-    {".I. .I SS SS SS S .I EI . .. II I N", "in on_request of HEAD",
-     "HEAD / HTTP/1.1\r\n" HOST "\r\n", .on_request = greet},
-    {".II 0I SS SS SS S .I EI . .. II I N", "in on_request of 1.0", "GET / HTTP/1.0\r\n\r\n",
-     .on_request = greet},
-    {".II .I SS SS SS S .I EI . .. II I N", "parked", GET, .outside = greet_outside},
-    {".II .I SS SS SS S .I EI . .I II I N", "more than the head was read", GET "mine",
+    {".II .I SS SS SS S .I .I EI . .. II. I N N", "in on_request", GET, .on_request = greet},
+    {".I. .I SS SS SS S .I .I EI . .. II. I N N", "in on_request of HEAD",
+     "HEAD " PATH " HTTP/1.1\r\n" HOST "\r\n", .on_request = greet},
+    {".II 0I SS SS SS S .I .I EI . .. II. I N N", "in on_request of 1.0",
+     "GET " PATH " HTTP/1.0\r\n\r\n", .on_request = greet},
+    {".II .I SS SS SS S .I .I EI . .. II. I N N", "parked", GET, .outside = greet_outside},
+    {".II .I SS SS SS S .I .I EI . .I II. I N N", "more than the head was read", GET "mine",
      .on_request = greet, .rest = " too\r\n\r\n"},
-    {".II .I SS SS SS S .I EI . AA II I N", "an interim response is queued", GET,
+    {".II .I SS SS SS S .I .I EI . AA II. I N N", "an interim response is queued", GET,
      .on_request = inform_first},
-    {".II .I SS SS SS S .I EI . AA II I N", "behind an answer that is stuck", GET GET,
+    {".II .I SS SS SS S .I .I EI . AA II. I N N", "behind an answer that is stuck", GET GET,
      .on_request = here_in_the_second, .exchanges = 2},
-    {".II .I SS SS SS S .I EI . .. II I N", "the server drains", GET, .on_request = drain_first},
-    {".II .I SS SS SS S .I EI . .. II I N", "in on_hangup", GET, .on_request = await_hangup,
+    {".II .I SS SS SS S .I .I EI . .. II. I N N", "the server drains", GET,
+     .on_request = drain_first},
+    {".II .I SS SS SS S .I .I EI . .. II. I N N", "in on_hangup", GET, .on_request = await_hangup,
      .outside = hang_up},
 
     /* the same with a body */
-    {".II .I SS SS SS S .I .I . SS II I N", "part of the body has come", POST6 "abc",
+    {".II .I SS SS SS S .I .I .I . SS II. I N N", "part of the body has come", POST6 "abc",
      .on_request = before_reading, .rest = "def"},
-    {".II .I SS SS SS S .I .I . SS II I N", "part of the body was read", POST6 "abc",
+    {".II .I SS SS SS S .I .I .I . SS II. I N N", "part of the body was read", POST6 "abc",
      .on_request = in_mid_body, .rest = "def"},
-    {".II .I SS SS SS S .I AI . SS II I N", "more of the body is awaited", POST6 "abc",
+    {".II .I SS SS SS S .I .I AI . SS II. I N N", "more of the body is awaited", POST6 "abc",
      .on_request = wait_for_body, .outside = here_outside, .rest = "def"},
-    {".II .I SS SS SS S .I .I . SS II I N", "in on_readable", POST6 "abc",
+    {".II .I SS SS SS S .I .I .I . SS II. I N N", "in on_readable", POST6 "abc",
      .on_request = here_on_readable, .rest = "def"},
-    {".II .I SS SS SS S .I EI . .. II I N", "the body was read", POST6 "abcdef",
+    {".II .I SS SS SS S .I .I EI . .. II. I N N", "the body was read", POST6 "abcdef",
      .on_request = after_reading},
-    {".II .I SS SS SS S .I BI . SS II I N", "the body is malformed",
-     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    {".II .I SS SS SS S .I .I BI . SS II. I N N", "the body is malformed",
+     "POST " PATH " HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
      .on_request = after_reading},
-    {".II .I SS SS SS S .I TI . SS II I N", "the body is too large",
-     "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nff\r\nx",
+    {".II .I SS SS SS S .I .I TI . SS II. I N N", "the body is too large",
+     "POST " PATH " HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nff\r\nx",
      .on_request = after_reading},
-    {".II .I SS SS SS S .I CI . SS II I N", "the body was cut", POST6 "abc", .outside = cut_body},
-    {".II .I SS SS SS S .I CI . SS II I N", "the body was cut by a reset", POST6 "abc",
+    {".II .I SS SS SS S .I .I CI . SS II. I N N", "the body was cut", POST6 "abc",
+     .outside = cut_body},
+    {".II .I SS SS SS S .I .I CI . SS II. I N N", "the body was cut by a reset", POST6 "abc",
      .outside = reset_body, .why = MH_FINISH_PEER_CLOSED},
-    {".II .I SS SS SS S .I .I . SS II I N", "100-continue is awaited",
-     "POST / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 6\r\n\r\n",
+    {".II .I SS SS SS S .I .I .I . SS II. I N N", "100-continue is awaited",
+     "POST " PATH " HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 6\r\n\r\n",
      .on_request = before_reading, .rest = "abcdef"},
 
     /* the head is out */
-    {"SSS SS .0 .0 .I . SS EI . SS II I N", "open, bytes left", GET, .on_request = counted},
-    {"SSS SS R0 R0 RI . SS EI . SS II I N", "open, no bytes left", GET, .on_request = counted_full},
-    {"SSS SS .0 .0 .I . SS EI . SS II I N", "open, chunked", GET, .on_request = uncounted},
-    {"SSS SS .0 .0 .I . SS EI . SS II I N", "open, until close", "GET / HTTP/1.0\r\n\r\n",
-     .on_request = uncounted},
-    {"SSS SS 00 00 0I . SS EI . SS II I N", "open, to HEAD", "HEAD / HTTP/1.1\r\n" HOST "\r\n",
-     .on_request = bodyless_200},
-    {"SSS SS 00 00 0I . SS EI . SS II I N", "open, 204", GET, .on_request = bodyless_204},
-    {"SSS SS 00 00 0I . SS EI . SS II I N", "open, 304", GET, .on_request = bodyless_304},
-    {"SSS SS .0 .0 .I . SS EI . SS II I N", "open, MH_FULL", GET, .on_request = at_high_water},
-    {"SSS SS .0 .0 .I . SS EI . SS II I N", "in on_writable", GET, .on_request = here_on_writable},
+    {"SSS SS .0 .0 .I . SS SS EI . SS II. I N N", "open, bytes left", GET, .on_request = counted},
+    {"SSS SS R0 R0 RI . SS SS EI . SS II. I N N", "open, no bytes left", GET,
+     .on_request = counted_full},
+    {"SSS SS .0 .0 .I . SS SS EI . SS II. I N N", "open, chunked", GET, .on_request = uncounted},
+    {"SSS SS .0 .0 .I . SS SS EI . SS II. I N N", "open, until close",
+     "GET " PATH " HTTP/1.0\r\n\r\n", .on_request = uncounted},
+    {"SSS SS 00 00 0I . SS SS EI . SS II. I N N", "open, to HEAD",
+     "HEAD " PATH " HTTP/1.1\r\n" HOST "\r\n", .on_request = bodyless_200},
+    {"SSS SS 00 00 0I . SS SS EI . SS II. I N N", "open, 204", GET, .on_request = bodyless_204},
+    {"SSS SS 00 00 0I . SS SS EI . SS II. I N N", "open, 304", GET, .on_request = bodyless_304},
+    {"SSS SS .0 .0 .I . SS SS EI . SS II. I N N", "open, MH_FULL", GET,
+     .on_request = at_high_water},
+    {"SSS SS .0 .0 .I . SS SS EI . SS II. I N N", "in on_writable", GET,
+     .on_request = here_on_writable},
 
     /* the response has ended */
-    {"SSS SS SS SS SS S SS SS . SS II I N", "ended", GET, .on_request = after_the_end},
-    {"SSS SS SS SS SS S SS SS . SS II I N", "ended, and the peer does not read", GET,
+    {"SSS SS SS SS SS S SS SS SS . SS II. I N N", "ended", GET, .on_request = after_the_end},
+    {"SSS SS SS SS SS S SS SS SS . SS II. I N N", "ended, and the peer does not read", GET,
      .on_request = answer_much_and_wait, .outside = here_outside},
 
     /* the exchange is to be finished, or the connection has gone */
-    {"CCC CC CC CC CC C CC CC C CC II I N", "after mh_req_abort", GET, .on_request = after_abort,
-     .why = MH_FINISH_ABORTED},
-    {"CCC CC CC CC CC C CC CC C CC II I N", "after a short end", GET,
+    {"CCC CC CC CC CC C CC CC CC C CC II. I N N", "after mh_req_abort", GET,
+     .on_request = after_abort, .why = MH_FINISH_ABORTED},
+    {"CCC CC CC CC CC C CC CC CC C CC II. I N N", "after a short end", GET,
      .on_request = after_a_short_end, .why = MH_FINISH_ABORTED},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "after mh_req_upgrade", GET,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "after mh_req_upgrade", GET,
      .on_request = after_upgrade, .why = MH_FINISH_UPGRADED},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "the connection has gone", GET GET,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "the connection has gone", GET GET,
      .on_request = hold_the_second, .outside = leave, .why = MH_FINISH_PEER_CLOSED, .exchanges = 2},
 
     /* in on_finish */
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "done", GET, .on_request = done_then_here},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "the peer closed", POST6, .on_request = await_then_here,
-     .outside = leave, .why = MH_FINISH_PEER_CLOSED},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "the peer was too slow", POST6,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "done", GET, .on_request = done_then_here},
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "the peer closed", POST6,
+     .on_request = await_then_here, .outside = leave, .why = MH_FINISH_PEER_CLOSED},
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "the peer was too slow", POST6,
      .on_request = await_then_here, .why = MH_FINISH_TIMEOUT, .body_timeout = 1},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "aborted", GET, .on_request = abort_then_here,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "aborted", GET, .on_request = abort_then_here,
      .why = MH_FINISH_ABORTED},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "a file failed", GET,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "a file failed", GET,
      .on_request = fail_a_file_then_here, .why = MH_FINISH_FILE},
-    {"CCC CC CC CC CC C CC CC C CC IC I N", "upgraded", GET, .on_request = upgrade_then_here,
+    {"CCC CC CC CC CC C CC CC CC C CC ICC I N N", "upgraded", GET, .on_request = upgrade_then_here,
      .why = MH_FINISH_UPGRADED},
 };
 
@@ -407,11 +414,25 @@ static void all_wrong_calls_together_are_refused_and_change_nothing(void) {
     }
 }
 
+static void a_wrong_head_is_told_beforehand(void) {
+    CHECK_INT(mh_res_check(200, text("OK"), five, 1), MH_OK);
+    for (size_t i = 0; i < WRONG_HEADS; i++) {
+        const struct wrong_head *h = &wrong_heads[i];
+        if (h->length < 0) continue; /* it knows of none */
+        if (mh_res_check(h->status, h->reason, h->fields, h->n) != MH_EINVAL)
+            CHECK_FAIL_("mh_res_check, %s", h->name);
+    }
+}
+
 int main(void) {
+    mh_loop *other;
+    if (mh_loop_new(&other, NULL) < 0 || mh_static_new(&foreign, other, "/", NULL) < 0) abort();
     list_calls();
     memset(big, 'b', sizeof big);
     RUN(the_table_has_a_cell_for_each_call_and_state);
     RUN(each_wrong_call_is_refused_and_changes_nothing);
     RUN(all_wrong_calls_together_are_refused_and_change_nothing);
+    RUN(a_wrong_head_is_told_beforehand);
+    mh_loop_free(other);
     return check_end();
 }

@@ -1,252 +1,14 @@
-/* Wrong calls on a loop and on a server: bad arguments, bad configurations, calls at a wrong time,
- * calls in a child of the process. Each returns its error and changes nothing. What callbacks may
- * not call is test_misuse_callbacks.c's. */
+/* Wrong calls on a loop and on a server: bad arguments, calls at a wrong time, calls in a child of
+ * the process. Each returns its error and changes nothing. What callbacks may not call is
+ * test_misuse_callbacks.c's. */
+#include "refused.h"
+
+#include <sys/mman.h>
+
 #include "child.h"
-#include "client.h"
-#include "failing.h"
-#include "fds.h"
 #include "journal.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-/* ---- what must not change -------------------------------------------------------------------- */
-
-/* A fixture with a counting allocator. */
-typedef struct counted {
-    fix f; /* first: the fixture's callbacks get it */
-    failing mem;
-} counted;
-
-static void open_counted(counted *c) {
-    fix_init(&c->f);
-    failing_config(&c->mem, &c->f.loop_cfg);
-    if (fix_open(&c->f) < 0) abort();
-}
-
-static void close_counted(counted *c) {
-    fix_close(&c->f);
-    CHECK_INT(c->mem.blocks, 0);
-}
-
-/* call must return want, and neither keep memory nor a descriptor. */
-#define REFUSED(c, call, want)                                     \
-    do {                                                           \
-        size_t blocks_ = (c)->mem.blocks, bytes_ = (c)->mem.bytes; \
-        int fds_ = count_fds();                                    \
-        CHECK_INT(call, want);                                     \
-        CHECK_INT((c)->mem.blocks, blocks_);                       \
-        CHECK_INT((c)->mem.bytes, bytes_);                         \
-        CHECK_INT(count_fds(), fds_);                              \
-    } while (0)
-
-/* ---- configurations -------------------------------------------------------------------------- */
-
-static void a_loop_of_a_wrong_config_is_not_made(void) {
-    static const struct {
-        const char *name;
-        size_t size;
-        uint32_t initial_fds, max_events;
-    } rows[] = {
-        {"size 0", 0, 1024, 32},
-        {"size of less than the first version's", sizeof(mh_loop_config) - 1, 1024, 32},
-        {"initial_fds 0", sizeof(mh_loop_config), 0, 32},
-        {"initial_fds over INT_MAX", sizeof(mh_loop_config), (uint32_t)INT32_MAX + 1, 32},
-        {"max_events 0", sizeof(mh_loop_config), 1024, 0},
-        {"max_events that epoll_wait refuses", sizeof(mh_loop_config), 1024, UINT32_MAX},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        counted c;
-        mh_loop *loop = (mh_loop *)&c;
-        mh_loop_config cfg;
-        failing_config(&c.mem, &cfg);
-        cfg.size = rows[i].size;
-        cfg.initial_fds = rows[i].initial_fds;
-        cfg.max_events = rows[i].max_events;
-        REFUSED(&c, mh_loop_new(&loop, &cfg), MH_EINVAL);
-        if (loop) CHECK_FAIL_("%s", rows[i].name);
-    }
-}
-
-#define FIELD(name) #name, offsetof(mh_config, name)
-
-/* Of each limit what is just allowed and what is just not. */
-static const struct {
-    const char *name;
-    size_t offset;
-    uint32_t value;
-    int result;
-} limits[] = {
-    {FIELD(max_connections), 0, MH_EINVAL},
-    {FIELD(max_connections), 1, MH_OK},
-    {FIELD(max_connections), UINT32_MAX, MH_OK},
-    {FIELD(max_request_line), 15, MH_EINVAL},
-    {FIELD(max_request_line), 16, MH_OK},
-    {FIELD(max_request_line), 1 << 28, MH_OK},
-    {FIELD(max_request_line), (1 << 28) + 1, MH_EINVAL},
-    {FIELD(max_head), 15, MH_EINVAL},
-    {FIELD(max_head), 16, MH_OK},
-    {FIELD(max_head), 1 << 28, MH_OK},
-    {FIELD(max_head), (1 << 28) + 1, MH_EINVAL},
-    {FIELD(max_fields), 0, MH_EINVAL},
-    {FIELD(max_fields), 1, MH_OK},
-    {FIELD(max_fields), 65535, MH_OK},
-    {FIELD(max_fields), 65536, MH_EINVAL},
-    {FIELD(head_timeout), 0, MH_EINVAL},
-    {FIELD(body_timeout), 0, MH_EINVAL},
-    {FIELD(write_timeout), 0, MH_EINVAL},
-    {FIELD(keepalive_timeout), 0, MH_OK},
-    {FIELD(min_rate), 0, MH_OK},
-    {FIELD(rate_window), 0, MH_EINVAL},
-    {FIELD(rate_grace), 0, MH_OK},
-    {FIELD(linger_timeout), 0, MH_EINVAL},
-    {FIELD(linger_time), 0, MH_EINVAL},
-    {FIELD(linger_max), 0, MH_OK},
-    {FIELD(linger_max), 1 << 28, MH_OK},
-    {FIELD(linger_max), (1 << 28) + 1, MH_EINVAL},
-    {FIELD(unread_max), 0, MH_OK},
-    {FIELD(unread_max), 1 << 28, MH_OK},
-    {FIELD(unread_max), (1 << 28) + 1, MH_EINVAL},
-    {FIELD(high_water), 0, MH_EINVAL},
-    {FIELD(high_water), 16383, MH_EINVAL}, /* less than low_water */
-    {FIELD(high_water), 16384, MH_OK},
-    {FIELD(low_water), 0, MH_OK},
-    {FIELD(low_water), 65537, MH_EINVAL},
-    {FIELD(step_read), 0, MH_EINVAL},
-    {FIELD(step_write), 0, MH_EINVAL},
-    {FIELD(step_requests), 0, MH_EINVAL},
-    {FIELD(accept_batch), 0, MH_EINVAL},
-    {FIELD(accept_pause), 0, MH_EINVAL},
-};
-
-static void a_server_of_a_wrong_limit_is_not_made(void) {
-    counted c;
-    open_counted(&c);
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        mh_config_init(&c.f.cfg);
-        memcpy((char *)&c.f.cfg + limits[i].offset, &limits[i].value, sizeof limits[i].value);
-        if (limits[i].result == MH_OK)
-            CHECK_INT(fix_server(&c.f), MH_OK);
-        else
-            REFUSED(&c, fix_server(&c.f), limits[i].result);
-        if (!c.f.srv != (limits[i].result < 0))
-            CHECK_FAIL_("%s %u", limits[i].name, (unsigned)limits[i].value);
-    }
-    close_counted(&c);
-}
-
-static void a_server_of_a_wrong_config_is_not_made(void) {
-    counted c;
-    open_counted(&c);
-    mh_config *cfg = &c.f.cfg;
-    static const char *const bad_names[] = {NULL, "two\r\nlines", "a\x7f"};
-    for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
-        cfg->server_name = bad_names[i];
-        REFUSED(&c, fix_server(&c.f), MH_EINVAL);
-        CHECK(c.f.srv == NULL);
-    }
-    static const size_t bad_sizes[] = {0, 1, sizeof(size_t), sizeof *cfg - 1};
-    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
-        mh_config_init(cfg);
-        cfg->size = bad_sizes[i];
-        REFUSED(&c, fix_server(&c.f), MH_EINVAL);
-    }
-    mh_config_init(cfg);
-    cfg->max_body = (uint64_t)INT64_MAX + 1;
-    REFUSED(&c, fix_server(&c.f), MH_EINVAL);
-    cfg->max_body = INT64_MAX;
-    CHECK_INT(fix_server(&c.f), MH_OK);
-    cfg->max_body = cfg->rate_window = cfg->min_rate = 0; /* no rate, and no window to measure it */
-    CHECK_INT(fix_server(&c.f), MH_OK);
-    cfg->server_name = "";
-    CHECK_INT(fix_server(&c.f), MH_OK);
-    close_counted(&c);
-}
-
-static void ignore_request(mh_req *req, void *user) {
-    (void)req;
-    (void)user;
-}
-
-static void a_server_of_wrong_handlers_is_not_made(void) {
-    counted c;
-    open_counted(&c);
-    mh_server *srv;
-    mh_handlers h;
-    REFUSED(&c, mh_server_new(&srv, c.f.loop, NULL, NULL), MH_EINVAL);
-    CHECK(srv == NULL);
-    mh_handlers_init(&h);
-    REFUSED(&c, mh_server_new(&srv, c.f.loop, &h, NULL), MH_EINVAL); /* no on_request */
-    h.on_request = ignore_request;
-    static const size_t bad_sizes[] = {0, 1, sizeof(size_t), sizeof(size_t) + 4, sizeof h - 1};
-    for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {
-        h.size = bad_sizes[i];
-        REFUSED(&c, mh_server_new(&srv, c.f.loop, &h, NULL), MH_EINVAL);
-    }
-    close_counted(&c);
-}
-
-/* A host built against an earlier header, whose structs have less at their end. */
-static void an_init_writes_no_more_than_the_struct_that_the_host_has(void) {
-    enum { SHORTER = sizeof(size_t) + 4 };
-    static const char kept[] = "\xee\xee\xee\xee";
-    union {
-        char bytes[sizeof(mh_config) + sizeof(mh_handlers) + sizeof(mh_loop_config)];
-        mh_config cfg;
-        mh_handlers h;
-        mh_loop_config loop_cfg;
-        mh_static_config static_cfg;
-    } u;
-    for (int i = 0; i < 4; i++) {
-        memset(&u, 0xee, sizeof u);
-        if (i == 0) mh_config_init_sized(&u.cfg, SHORTER);
-        if (i == 1) mh_handlers_init_sized(&u.h, SHORTER);
-        if (i == 2) mh_loop_config_init_sized(&u.loop_cfg, SHORTER);
-        if (i == 3) mh_static_config_init_sized(&u.static_cfg, SHORTER);
-        CHECK_INT(*(const size_t *)(const void *)&u, SHORTER);
-        CHECK(memcmp(u.bytes + sizeof(size_t), kept, 4) != 0);
-        CHECK(memcmp(u.bytes + SHORTER, kept, 4) == 0);
-    }
-}
-
-static void an_init_empties_what_only_a_later_header_has(void) {
-    struct {
-        mh_config cfg;
-        uint64_t more[2];
-    } later = {.more = {UINT64_MAX, UINT64_MAX}};
-    mh_config_init_sized(&later.cfg, sizeof later.cfg + sizeof later.more[0]);
-    CHECK_INT(later.cfg.size, sizeof later.cfg + sizeof later.more[0]);
-    CHECK_INT(later.cfg.max_fields, 100);
-    CHECK(later.more[0] == 0);
-    CHECK(later.more[1] == UINT64_MAX);
-}
-
-/* A host built against a later header, whose structs have more at their end. */
-static void what_a_later_header_added_is_not_looked_at(void) {
-    struct {
-        mh_handlers h;
-        uint64_t more;
-    } handlers = {.more = UINT64_MAX};
-    struct {
-        mh_config cfg;
-        uint64_t more;
-    } config = {.more = UINT64_MAX};
-    struct {
-        mh_loop_config cfg;
-        uint64_t more;
-    } loop_config = {.more = UINT64_MAX};
-    mh_loop *loop;
-    mh_server *srv;
-    mh_handlers_init(&handlers.h);
-    mh_config_init(&config.cfg);
-    mh_loop_config_init(&loop_config.cfg);
-    handlers.h.on_request = ignore_request;
-    handlers.h.size = sizeof handlers;
-    config.cfg.size = sizeof config;
-    loop_config.cfg.size = sizeof loop_config;
-    REQUIRE(mh_loop_new(&loop, &loop_config.cfg) == MH_OK);
-    CHECK_INT(mh_server_new(&srv, loop, &handlers.h, &config.cfg), MH_OK);
-    mh_loop_free(loop);
-}
 
 /* ---- listeners ------------------------------------------------------------------------------- */
 
@@ -299,6 +61,63 @@ static void a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was(void)
     close(udp);
     close(tcp);
     close_counted(&c);
+}
+
+/* ---- access logs ----------------------------------------------------------------------------- */
+
+static void a_wrong_log_is_refused_and_an_older_one_stays(void) {
+    counted c;
+    char got[16];
+    int pipe_fds[2], udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int old = memfd_create("old", MFD_CLOEXEC);
+    open_counted(&c);
+    mh_server *srv = c.f.srv;
+    REQUIRE(pipe2(pipe_fds, O_CLOEXEC) == 0);
+    const struct {
+        int fd, format;
+    } rows[] = {{-2, MH_ACCESS_LINES},
+                {2000000000, MH_ACCESS_JSON}, /* not open */
+                {pipe_fds[0], MH_ACCESS_JSON},
+                {udp, MH_ACCESS_COMBINED},
+                {pipe_fds[1], -1},
+                {pipe_fds[1], MH_ACCESS_LINES + 1},
+                {-1, -1}};
+    failing_at(&c.mem, 1);
+    REFUSED(&c, mh_server_access_log(srv, old, MH_ACCESS_LINES), MH_ENOMEM);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            REFUSED(&c, mh_server_access_log(srv, rows[i].fd, rows[i].format), MH_EINVAL);
+        CHECK_INT(mh_server_log_line(srv, "a line", 6), round == 0 ? MH_ESTATE : MH_OK);
+        if (round == 0) CHECK_INT(mh_server_access_log(srv, old, MH_ACCESS_LINES), MH_OK);
+    }
+    close_counted(&c);
+    CHECK_MEM(got, pread(old, got, sizeof got, 0), "a line\n");
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    close(udp);
+    close(old);
+}
+
+static void a_wrong_line_is_refused_and_is_not_in_the_log(void) {
+    static char longest[32768], got[2 * sizeof longest];
+    counted c;
+    int log = memfd_create("log", MFD_CLOEXEC);
+    open_counted(&c);
+    mh_server *srv = c.f.srv;
+    memset(longest, 'x', sizeof longest);
+    REFUSED(&c, mh_server_log_line(srv, "no log", 6), MH_ESTATE);
+    CHECK_INT(mh_server_access_log(srv, log, MH_ACCESS_LINES), MH_OK);
+    REFUSED(&c, mh_server_log_line(srv, "a\nb", 3), MH_EINVAL);
+    REFUSED(&c, mh_server_log_line(srv, "\n", 1), MH_EINVAL);
+    REFUSED(&c, mh_server_log_line(srv, longest, sizeof longest), MH_EINVAL);
+    CHECK_INT(mh_server_log_line(srv, longest, sizeof longest - 1), MH_OK);
+    CHECK_INT(mh_server_log_line(srv, "", 0), MH_OK);
+    CHECK_INT(mh_server_access_log(srv, -1, MH_ACCESS_LINES), MH_OK);
+    REFUSED(&c, mh_server_log_line(srv, "no log", 6), MH_ESTATE);
+    close_counted(&c);
+    CHECK_INT(pread(log, got, sizeof got, 0), sizeof longest + 1);
+    CHECK_MEM(got + sizeof longest - 2, 3, "x\n\n");
+    close(log);
 }
 
 /* ---- draining -------------------------------------------------------------------------------- */
@@ -484,14 +303,9 @@ static void a_child_is_refused_and_its_freeing_leaves_the_parents_exchange(void)
 }
 
 int main(void) {
-    RUN(a_loop_of_a_wrong_config_is_not_made);
-    RUN(a_server_of_a_wrong_limit_is_not_made);
-    RUN(a_server_of_a_wrong_config_is_not_made);
-    RUN(a_server_of_wrong_handlers_is_not_made);
-    RUN(an_init_writes_no_more_than_the_struct_that_the_host_has);
-    RUN(an_init_empties_what_only_a_later_header_has);
-    RUN(what_a_later_header_added_is_not_looked_at);
     RUN(a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was);
+    RUN(a_wrong_log_is_refused_and_an_older_one_stays);
+    RUN(a_wrong_line_is_refused_and_is_not_in_the_log);
     RUN(a_server_that_drains_takes_no_listener_and_no_second_drain);
     RUN(a_wrong_watch_is_refused_and_an_older_one_stays);
     RUN(a_watch_of_a_closed_descriptor_harms_one_connection);

@@ -221,22 +221,6 @@ static void any_failing_allocation_costs_one_client_its_file_at_the_most(void) {
     CHECK(k > 5);
 }
 
-static void a_handle_that_finds_no_memory_is_none(void) {
-    stage s;
-    failing mem;
-    stage_init(&s);
-    failing_config(&mem, &s.f.loop_cfg);
-    REQUIRE(stage_open(&s) == MH_OK);
-    int fds = count_fds();
-    mh_static *dir = s.dir;
-    failing_at(&mem, 1);
-    CHECK_INT(mh_static_new(&dir, s.f.loop, s.t.root, NULL), MH_ENOMEM);
-    CHECK(dir == NULL);
-    CHECK_INT(count_fds(), fds);
-    stage_close(&s);
-    CHECK_INT(mem.blocks, 0);
-}
-
 int main(void) {
     fill_big();
     plant_ground();
@@ -246,7 +230,6 @@ int main(void) {
     RUN(a_read_that_would_wait_is_made_up_for);
     RUN(a_short_read_is_told);
     RUN(any_failing_allocation_costs_one_client_its_file_at_the_most);
-    RUN(a_handle_that_finds_no_memory_is_none);
     tree_remove(&ground);
     return check_end();
 }

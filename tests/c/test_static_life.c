@@ -162,82 +162,6 @@ static void the_hosts_fields_go_with_the_content(void) {
     stage_close(&s);
 }
 
-static void what_cant_be_served_is_refused_at_once(void) {
-    static const char *const indexes[] = {"a/b", "/", "..", ".", ".hidden", "../a"};
-    static const mh_str bad[][2] = {
-        {TEXT("ETag"), TEXT("\"a\"")},       {TEXT("content-type"), TEXT("a/b")},
-        {TEXT("Content-Length"), TEXT("5")}, {TEXT("Location"), TEXT("/")},
-        {TEXT("Connection"), TEXT("close")}, {TEXT("A b"), TEXT("c")},
-        {TEXT("A"), TEXT("b\r\nC: d")}};
-    stage s;
-    char name[NAME_MAX + 2];
-    mh_static *dir = (mh_static *)&s;
-    stage_init(&s);
-    REQUIRE(stage_open(&s) == MH_OK);
-    int fds = count_fds();
-    mh_loop *loop = s.f.loop;
-    CHECK_INT(mh_static_new(&dir, loop, tree_path(&s.t, "nowhere"), NULL), MH_ESYS);
-    CHECK_INT(mh_loop_errno(loop), ENOENT);
-    CHECK(dir == NULL);
-    CHECK_INT(mh_static_new(&dir, loop, tree_path(&s.t, "secret"), NULL), MH_ESYS);
-    CHECK_INT(mh_loop_errno(loop), ENOTDIR);
-    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++) {
-        s.cfg.index = indexes[i];
-        CHECK_INT(mh_static_new(&dir, loop, s.t.root, &s.cfg), MH_EINVAL);
-    }
-    memset(name, 'n', sizeof name);
-    name[NAME_MAX + 1] = '\0';
-    s.cfg.index = name;
-    CHECK_INT(mh_static_new(&dir, loop, s.t.root, &s.cfg), MH_EINVAL);
-    s.cfg.index = NULL;
-    s.cfg.n_fields = 1;
-    CHECK_INT(mh_static_new(&dir, loop, s.t.root, &s.cfg), MH_EINVAL);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        s.cfg.fields = bad[i];
-        CHECK_INT(mh_static_new(&dir, loop, s.t.root, &s.cfg), MH_EINVAL);
-    }
-    s.cfg.n_fields = 0;
-    s.cfg.size--;
-    CHECK_INT(mh_static_new(&dir, loop, s.t.root, &s.cfg), MH_EINVAL);
-    CHECK_INT(count_fds(), fds);
-    mh_static_free(NULL);
-    stage_close(&s);
-}
-
-static mh_static *foreign; /* of another loop */
-
-static void serve_wrongly(fix *f, mh_req *req) {
-    stage *s = (stage *)(void *)f;
-    CHECK_INT(mh_res_static(req, foreign, text("a.txt")), MH_EINVAL);
-    CHECK(!mh_res_started(req));
-    if (req_is(req, "/gone")) {
-        CHECK_INT(mh_req_abort(req), MH_OK);
-        CHECK_INT(mh_res_static(req, s->dir, text("a.txt")), MH_ECLOSED);
-        return;
-    }
-    CHECK_INT(mh_res_head(req, 200, text("OK"), NULL, 0, 2), MH_OK);
-    CHECK_INT(mh_res_static(req, s->dir, text("a.txt")), MH_ESTATE);
-    CHECK_INT(mh_res_write(req, "ok", 2), MH_OK);
-    CHECK_INT(mh_res_static(req, s->dir, (mh_str){NULL, 0}), MH_ESTATE);
-    CHECK_INT(mh_res_end(req), MH_OK);
-    CHECK_INT(mh_res_static(req, s->dir, text("a.txt")), MH_ESTATE);
-}
-
-static void a_call_in_the_wrong_state_changes_nothing(void) {
-    stage s;
-    mh_loop *other;
-    stage_init(&s);
-    s.f.on_request = serve_wrongly;
-    REQUIRE(stage_open(&s) == MH_OK && mh_loop_new(&other, NULL) == MH_OK);
-    REQUIRE(mh_static_new(&foreign, other, s.t.root, NULL) == MH_OK);
-    peer_send(&s.f, &s.p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    CHECK_ANSWER(&s.f, &s.p, 200, "ok");
-    peer_send(&s.f, &s.p, "GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
-    UNTIL(&s.f, peer_over(&s.p));
-    stage_close(&s);
-    mh_loop_free(other); /* and what is left of its directories */
-}
-
 /* The host answers what is parked when another exchange ends, with a handle of the loop's. */
 static mh_req *parked;
 
@@ -280,8 +204,6 @@ int main(void) {
     RUN(a_file_that_is_replaced_on_its_way_arrives_as_it_was);
     RUN(the_directory_stays_the_one_that_was_opened);
     RUN(the_hosts_fields_go_with_the_content);
-    RUN(what_cant_be_served_is_refused_at_once);
-    RUN(a_call_in_the_wrong_state_changes_nothing);
     RUN(the_handle_outlives_the_servers_callbacks);
     return check_end();
 }
