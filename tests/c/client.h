@@ -169,6 +169,18 @@ static inline void fix_close(fix *f) {
     f->loop = NULL;
 }
 
+/* A TCP socket of 127.0.0.1 that listens, in blocking mode; its port, unless that is NULL. */
+static inline int listening_fd(int *port) {
+    struct sockaddr_in sa = {.sin_family = AF_INET};
+    socklen_t n = sizeof sa;
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 5) < 0) abort();
+    getsockname(fd, (struct sockaddr *)&sa, &n);
+    if (port) *port = ntohs(sa.sin_port);
+    return fd;
+}
+
 /* ---- the client ------------------------------------------------------------------------------ */
 
 typedef struct peer {

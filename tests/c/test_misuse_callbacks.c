@@ -3,270 +3,13 @@
  * another, and all must end well: each exchange finishes once, each borrowed piece comes back once,
  * a third client is served, and nothing leaks. The six functions that may not be called from a
  * callback are refused at every place. */
-#include "client.h"
-#include "failing.h"
-#include "fds.h"
+#include "misuse_acts.h"
 
-#include <sys/mman.h>
+#include "fds.h"
 
 #define HOST "Host: a\r\n"
 #define GET  "GET / HTTP/1.1\r\n" HOST "\r\n"
 #define POST "POST / HTTP/1.1\r\n" HOST "Content-Length: 6\r\n\r\nabc"
-
-enum { BIG = 600000 /* more than a unix socket takes */ };
-
-static char big[BIG];
-
-typedef struct scene scene;
-
-enum { ERRORS = 4 };
-
-typedef struct act {
-    const char *name;
-    int (*fn)(scene *s, mh_req *req);
-    int errors[ERRORS]; /* that it may return, whatever the place; the rest 0 */
-} act;
-
-struct scene {
-    fix f; /* first: the fixture's callbacks get it */
-    failing mem;
-    peer a, b;
-    const act *act;
-    bool on_other;   /* the act is done on b's exchange, not on a's */
-    mh_req *subject; /* a's exchange, while it is there */
-    mh_req *other;   /* b's, likewise */
-    unsigned reached, done, owed;
-    int result, taken; /* what the act returned; what mh_req_upgrade did, or -1 */
-    int fds[2];        /* a pair of sockets, one of them watched */
-    bool at_finish;    /* on_finish is the place */
-    fix_cb on_request; /* the place's; NULL: the exchange is parked */
-};
-
-static scene *scene_of(fix *f) { return (scene *)(void *)f; }
-
-/* ---- acts ------------------------------------------------------------------------------------ */
-
-static void come_back(void *user) { ((scene *)user)->done++; }
-
-static int borrow(scene *s, mh_req *req, const void *p, size_t n) {
-    const mh_str pieces[] = {{p, n}, {"", 0}};
-    int result = mh_res_writev(req, pieces, 2, come_back, s);
-    if (result >= 0 || result == MH_ERANGE) s->owed++;
-    return result;
-}
-
-/* So that what follows is taken if anything is. */
-static void start(mh_req *req) {
-    if (!mh_res_started(req)) mh_res_head(req, 200, text(""), NULL, 0, MH_LENGTH_UNKNOWN);
-}
-
-static int act_nothing(scene *s, mh_req *req) {
-    (void)s;
-    (void)req;
-    return MH_OK;
-}
-
-static int act_answer(scene *s, mh_req *req) {
-    (void)s;
-    return say(req, "hello");
-}
-
-static int act_answer_much(scene *s, mh_req *req) {
-    (void)s;
-    return mh_res_simple(req, 200, text(""), NULL, 0, (mh_str){big, sizeof big});
-}
-
-static int act_inform(scene *s, mh_req *req) {
-    (void)s;
-    return mh_res_inform(req, 103, NULL, 0);
-}
-
-static int act_write(scene *s, mh_req *req) {
-    (void)s;
-    start(req);
-    return mh_res_write(req, "word", 4);
-}
-
-static int act_write_much(scene *s, mh_req *req) {
-    (void)s;
-    start(req);
-    return mh_res_write(req, big, sizeof big);
-}
-
-static int act_borrow(scene *s, mh_req *req) {
-    start(req);
-    return borrow(s, req, big, sizeof big);
-}
-
-static int act_borrow_nothing(scene *s, mh_req *req) {
-    start(req);
-    return borrow(s, req, "", 0);
-}
-
-static int act_file(scene *s, mh_req *req) {
-    int fd = memfd_create("abc", MFD_CLOEXEC);
-    (void)s;
-    if (fd < 0 || write(fd, "abc", 3) != 3) abort();
-    start(req);
-    return mh_res_file(req, fd, 0, -1, 1);
-}
-
-static int act_end(scene *s, mh_req *req) {
-    (void)s;
-    start(req);
-    return mh_res_end(req);
-}
-
-static int act_end_short(scene *s, mh_req *req) {
-    (void)s;
-    if (!mh_res_started(req)) mh_res_head(req, 200, text(""), NULL, 0, 5);
-    return mh_res_end(req);
-}
-
-static int act_read(scene *s, mh_req *req) {
-    char buf[16];
-    (void)s;
-    return mh_req_read(req, buf, sizeof buf);
-}
-
-static int act_abort(scene *s, mh_req *req) {
-    (void)s;
-    return mh_req_abort(req);
-}
-
-static int act_answer_and_abort(scene *s, mh_req *req) {
-    (void)s;
-    say(req, "hello");
-    return mh_req_abort(req);
-}
-
-static int act_upgrade(scene *s, mh_req *req) {
-    char buf[64];
-    size_t n = sizeof buf;
-    return s->taken = mh_req_upgrade(req, buf, &n);
-}
-
-static int act_drain(scene *s, mh_req *req) {
-    (void)req;
-    return mh_server_drain(s->f.srv, 0, NULL, NULL);
-}
-
-static int act_drain_soon(scene *s, mh_req *req) {
-    (void)req;
-    return mh_server_drain(s->f.srv, 1, NULL, NULL);
-}
-
-static int act_listen(scene *s, mh_req *req) {
-    (void)req;
-    return mh_server_listen_tcp(s->f.srv, "127.0.0.1", 0, 0, 0);
-}
-
-static void on_event(mh_loop *loop, void *user) {
-    (void)loop;
-    (void)user;
-}
-
-static int act_timer(scene *s, mh_req *req) {
-    uint64_t id;
-    (void)req;
-    CHECK_INT(mh_loop_timer(s->f.loop, 0, on_event, s, NULL), MH_OK);
-    CHECK_INT(mh_loop_timer(s->f.loop, 1000000, on_event, s, &id), MH_OK);
-    return mh_loop_cancel(s->f.loop, id);
-}
-
-static int act_post(scene *s, mh_req *req) {
-    (void)req;
-    CHECK_INT(mh_loop_wakeup(s->f.loop), MH_OK);
-    return mh_loop_post(s->f.loop, on_event, s);
-}
-
-static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
-    (void)loop;
-    (void)fd;
-    (void)events;
-    (void)user;
-}
-
-/* In a watch's callback this is the watch that is being called. */
-static int act_unwatch(scene *s, mh_req *req) {
-    (void)req;
-    mh_loop_unwatch(s->f.loop, s->fds[0]);
-    CHECK_INT(mh_loop_watch(s->f.loop, s->fds[0], MH_WRITE, on_watch, s), MH_OK);
-    return mh_loop_unwatch(s->f.loop, s->fds[0]);
-}
-
-static int act_share(scene *s, mh_req *req) {
-    (void)req;
-    return mh_loop_fd(s->f.loop);
-}
-
-static void ignore_request(mh_req *req, void *user) {
-    (void)req;
-    (void)user;
-}
-
-static int act_new_server(scene *s, mh_req *req) {
-    mh_handlers h;
-    mh_server *srv;
-    (void)req;
-    mh_handlers_init(&h);
-    h.on_request = ignore_request;
-    int result = mh_server_new(&srv, s->f.loop, &h, NULL);
-    if (result == MH_OK) result = mh_server_listen_tcp(srv, "127.0.0.1", 0, 0, 0);
-    return result;
-}
-
-static int act_set_user(scene *s, mh_req *req) {
-    mh_req_set_user(req, s);
-    CHECK(mh_req_user(req) == s);
-    CHECK(mh_req_loop(req) == s->f.loop);
-    return MH_OK;
-}
-
-static const act acts[] = {
-    {"nothing", act_nothing, {0}},
-    {"answer", act_answer, {MH_ECLOSED, MH_ESTATE}},
-    {"answer much", act_answer_much, {MH_ECLOSED, MH_ESTATE}},
-    {"inform", act_inform, {MH_ECLOSED, MH_ESTATE}},
-    {"write", act_write, {MH_ECLOSED, MH_ESTATE}},
-    {"write much", act_write_much, {MH_ECLOSED, MH_ESTATE}},
-    {"borrow", act_borrow, {MH_ECLOSED, MH_ESTATE}},
-    {"borrow nothing", act_borrow_nothing, {MH_ECLOSED, MH_ESTATE}},
-    {"file", act_file, {MH_ECLOSED, MH_ESTATE}},
-    {"end", act_end, {MH_ECLOSED, MH_ESTATE}},
-    {"end short", act_end_short, {MH_ECLOSED, MH_ESTATE, MH_ERANGE}},
-    {"read", act_read, {MH_ECLOSED, MH_ESTATE, MH_EOS, MH_EAGAIN}},
-    {"abort", act_abort, {MH_ECLOSED}},
-    {"answer and abort", act_answer_and_abort, {MH_ECLOSED}},
-    {"upgrade", act_upgrade, {MH_ECLOSED, MH_ESTATE, MH_EAGAIN}},
-    {"drain", act_drain, {MH_ESTATE}},
-    {"drain soon", act_drain_soon, {MH_ESTATE}},
-    {"listen", act_listen, {MH_ESTATE}},
-    {"timer", act_timer, {0}},
-    {"post", act_post, {0}},
-    {"unwatch", act_unwatch, {0}},
-    {"share the loop", act_share, {0}},
-    {"new server", act_new_server, {0}},
-    {"set user", act_set_user, {0}},
-};
-
-/* ---- the six --------------------------------------------------------------------------------- */
-
-static int act_six(scene *s, mh_req *req) {
-    fix *f = &s->f;
-    unsigned finished = f->finished;
-    (void)req;
-    CHECK_INT(mh_loop_step(f->loop, 0), MH_ESTATE);
-    CHECK_INT(mh_loop_run(f->loop), MH_ESTATE);
-    CHECK_INT(mh_loop_flush(f->loop), MH_ESTATE);
-    CHECK_INT(mh_loop_flush_due(f->loop), MH_ESTATE);
-    CHECK_INT(mh_server_free(f->srv), MH_ESTATE);
-    mh_loop_free(f->loop);
-    CHECK_INT(f->finished, finished);
-    return MH_OK;
-}
-
-static const act the_six = {"the six", act_six, {0}};
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
@@ -425,6 +168,20 @@ static void refuse_another(scene *s) {
     close(fd);
 }
 
+static void here_log_cb(fix *f, int what) {
+    refuse_descriptors(false);
+    if (what == MH_LOG_ACCEPT_FAILS) here(scene_of(f));
+}
+
+/* Of another connection, which is accepted a little later. */
+static void accept_in_vain(scene *s) {
+    int fd = unix_connect(s->f.path);
+    s->f.on_log = here_log_cb;
+    refuse_descriptors(true);
+    settle(&s->f);
+    close(fd);
+}
+
 static void parked_at_finish(scene *s) { s->at_finish = true; }
 
 static void free_server(scene *s) {
@@ -449,6 +206,7 @@ static const struct place {
     {"on_finish, the peer closed", GET, parked_at_finish, leave},
     {"on_finish in mh_server_free", GET, parked_at_finish, free_server},
     {"on_refused", GET, NULL, refuse_another},
+    {"on_log", GET, NULL, accept_in_vain},
     {"a timer", GET, NULL, by_timer},
     {"a post", GET, NULL, by_post},
     {"a watch", GET, NULL, by_watch},
@@ -521,7 +279,10 @@ static void open_scene(scene *s, const struct place *place) {
     fix *f = &s->f;
     fix_init(f);
     failing_config(&s->mem, &f->loop_cfg);
+    f->cfg.accept_pause = 1;
+    s->log = memfd_create("log", MFD_CLOEXEC);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s->fds) < 0 || fix_open(f) < 0) abort();
+    if (mh_static_new(&s->dir, f->loop, ground.root, NULL) < 0) abort();
     if (place->before) place->before(s);
     s->on_request = f->on_request;
     f->on_request = begin;
@@ -560,6 +321,7 @@ static void play(const struct place *place, const act *what, bool on_other) {
     peer_close(&s->b);
     if (s->taken >= 0) close(s->taken);
     fix_close(f);
+    close(s->log);
     CHECK_INT(s->done, s->owed);
     CHECK_INT(s->mem.blocks, 0);
     CHECK_INT(count_fds(), fds);
@@ -591,7 +353,11 @@ static void the_six_are_refused_at_each_place(void) {
 
 int main(void) {
     memset(big, 'b', sizeof big);
+    tree_make(&ground);
+    tree_say(&ground, "small", "hello");
+    tree_put(&ground, "big", big, sizeof big);
     RUN(each_act_at_each_place_ends_well);
     RUN(the_six_are_refused_at_each_place);
+    tree_remove(&ground);
     return check_end();
 }

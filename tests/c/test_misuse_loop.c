@@ -12,14 +12,6 @@
 
 /* ---- listeners ------------------------------------------------------------------------------- */
 
-static int listening_socket(void) {
-    struct sockaddr_in sa = {.sin_family = AF_INET};
-    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 5) < 0) abort();
-    return fd;
-}
-
 static void on_watch(mh_loop *loop, int fd, unsigned events, void *user) {
     (void)loop;
     (void)fd;
@@ -40,7 +32,7 @@ static void a_wrong_listener_is_refused_and_its_descriptor_stays_as_it_was(void)
     open_counted(&c);
     REQUIRE(pipe2(fds, O_CLOEXEC) == 0);
     int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), watched = listening_socket();
+    int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), watched = listening_fd(NULL);
     FD_REFUSED(&c, -1, MH_EINVAL);
     FD_REFUSED(&c, fds[0], MH_EINVAL);
     FD_REFUSED(&c, udp, MH_EINVAL);
@@ -129,7 +121,7 @@ static void on_drained(mh_server *srv, void *user) {
 
 static void check_drains(counted *c) {
     char path[80];
-    int fd = listening_socket(), again = 0;
+    int fd = listening_fd(NULL), again = 0;
     mh_server *srv = c->f.srv;
     snprintf(path, sizeof path, "%s-2", c->f.path);
     REFUSED(c, mh_server_drain(srv, 0, on_drained, &again), MH_ESTATE);
@@ -171,7 +163,7 @@ static void a_server_that_drains_takes_no_listener_and_no_second_drain(void) {
 
 static void a_wrong_watch_is_refused_and_an_older_one_stays(void) {
     counted c;
-    int fds[2], own = listening_socket();
+    int fds[2], own = listening_fd(NULL);
     open_counted(&c);
     mh_loop *loop = c.f.loop;
     int epoll = mh_loop_fd(loop);

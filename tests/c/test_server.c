@@ -5,7 +5,6 @@
 #include "fds.h"
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -236,17 +235,6 @@ static void wrong_unix_paths_are_refused(void) {
 
 /* ---- adopted descriptors --------------------------------------------------------------------- */
 
-static int listening_fd(int *port) {
-    struct sockaddr_in sa = {.sin_family = AF_INET};
-    socklen_t n = sizeof sa;
-    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 5) < 0) abort();
-    getsockname(fd, (struct sockaddr *)&sa, &n);
-    *port = ntohs(sa.sin_port);
-    return fd;
-}
-
 static void an_adopted_socket_serves_and_is_closed_only_if_given_away(void) {
     for (int own = 0; own < 2; own++) {
         fix f;
@@ -301,19 +289,6 @@ static void at_the_cap_accepting_stops_and_below_it_goes_on(void) {
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
-
-static void refuse_descriptors(bool refuse) {
-    static struct rlimit before;
-    struct rlimit none;
-    if (refuse) {
-        if (getrlimit(RLIMIT_NOFILE, &before) < 0) abort();
-        none = before;
-        none.rlim_cur = 3; /* what is open stays so */
-        if (setrlimit(RLIMIT_NOFILE, &none) < 0) abort();
-    } else if (setrlimit(RLIMIT_NOFILE, &before) < 0) {
-        abort();
-    }
-}
 
 static void without_descriptors_accepting_rests_and_goes_on(void) {
     fix f;
