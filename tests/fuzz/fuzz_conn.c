@@ -4,23 +4,36 @@
  * The input is, in this order: a byte of flags, a byte that says which allocation fails (0: none),
  * the number of moves and of the host's deeds, a byte each, the moves (two bytes each), the deeds,
  * and then the bytes that the clients send. So "\0\0\0\0" and a request are that request, sent
- * whole, to a host that answers.
+ * whole, to a host that answers. Where the upper four bits of the flags say so, it has the
+ * directory of files.h: the deed of an answer that does not read the body is then one of a file,
+ * and of the moves that are a step some do something to the disk.
  *
  * Whatever the bytes: each exchange is finished once, what was lent comes back, no memory and no
  * descriptor stays behind, the loop comes to rest, and each client has got a sequence of responses
- * that is right to the byte at which it ends, one for each exchange and at most one refusal. */
+ * that is right to the byte at which it ends, one for each exchange and at most one refusal. What
+ * is said to be of a file is. */
 #include "fuzz.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "failing.h"
+#include "fds.h"
+#include "files.h"
 #include "kernel.h"
 #include "meinheld.h"
+#include "response.h"
 
-enum { CLIENTS = 4, PARKED = 32, HEARD = 4096, MOST_STEPS = 20000, STREAM = 200000 };
+enum { CLIENTS = 4, PARKED = 32, HEARD = 4096, MOST_STEPS = 200000, STREAM = 200000 };
 
-enum { FLAG_SHARED = 1, FLAG_SMALL = 2, FLAG_NO_KEEPALIVE = 4, FLAG_CONNECT = 8 };
+enum {
+    FLAG_SHARED = 1,
+    FLAG_SMALL = 2,
+    FLAG_NO_KEEPALIVE = 4,
+    FLAG_CONNECT = 8,
+    KINDS = 0xf0,
+    KIND_FILES = 0x80 /* of KINDS; the others are the same as 0 */
+};
 
 /* An exchange that the host has not ended. */
 typedef struct parked {
@@ -30,19 +43,22 @@ typedef struct parked {
 } parked;
 
 typedef struct client {
-    kernel_client *of; /* NULL: not connected yet */
-    bool heads[HEARD]; /* of each exchange that began: the method was HEAD */
-    size_t begun;
+    kernel_client *of;  /* NULL: not connected yet */
+    bool heads[HEARD];  /* of each exchange that began: the method was HEAD */
+    bool files[HEARD];  /* likewise: answered by mh_res_static */
+    size_t begun, done; /* done: handed to the kernel, it is said */
     bool upgraded;
 } client;
 
 static struct {
     mh_loop *loop;
     mh_server *srv;
+    bool has_files;
+    mh_static *dir; /* NULL: none, or it could not be opened */
     client clients[CLIENTS];
     parked parked[PARKED];
     fuzz_input deeds;
-    bool draining, starved;
+    bool draining, starved, has_cut;
     bool called; /* by the library: in a callback */
     unsigned begun, finished, lent, returned;
 } w;
@@ -141,6 +157,49 @@ static void file(mh_req *req) {
     if (allowed(mh_res_file(req, fd, 100, -1, 1)) < 0) mh_req_abort(req);
 }
 
+static client *client_of(const mh_req *req) {
+    char host[64];
+    uint16_t port;
+    FUZZ_CHECK(mh_req_peer(req, host, sizeof host, &port) > 0);
+    return &w.clients[port - kernel_port(w.clients[0].of)];
+}
+
+/* In the place of one that was opened before, whose answers are on their way. */
+static void open_directory(void) {
+    static const mh_str fields[] = {{"Cache-Control", 13}, {"no-cache", 8}};
+    mh_static_config cfg;
+    mh_static_config_init(&cfg);
+    cfg.fields = fields;
+    cfg.n_fields = 1;
+    mh_static_free(w.dir);
+    int r = mh_static_new(&w.dir, w.loop, files_directory(), &cfg);
+    FUZZ_CHECK(r == MH_OK || (r == MH_ENOMEM && w.starved));
+}
+
+/* Answers with a file: the one that the request names below /s, or one of these. */
+static void serve(mh_req *req, uint8_t deed) {
+    static const char *const names[] = {NULL,    "/big.bin", "mid.bin", "a.txt",    "b.css",
+                                        "c.css", "dir",      "/dir/",   "new.txt",  "old.txt",
+                                        "",      "out.txt",  "a/%2e",   "empty.txt"};
+    const char *name = names[deed % 16 % (sizeof names / sizeof *names)];
+    mh_str path = name ? text(name) : (mh_str){NULL, 0};
+    if (deed / 16 == 1) open_directory();
+    if (!w.dir || (!name && mh_req_below(req, "/s", 2, &path) < 0)) {
+        answer(req);
+        return;
+    }
+    if (allowed(mh_res_static(req, w.dir, path)) < 0) {
+        bool begun = mh_res_started(req);
+        int r = mh_req_abort(req);
+        FUZZ_CHECK(!begun || r == MH_ECLOSED); /* then that has been done already */
+        return;
+    }
+    int r = mh_res_end(req);
+    FUZZ_CHECK(r == MH_ESTATE || r == MH_ECLOSED); /* it was the whole answer */
+    client *c = client_of(req);
+    if (c->begun <= HEARD) c->files[c->begun - 1] = true; /* only the last was not answered */
+}
+
 static bool head(mh_req *req, int status, int64_t length) {
     if (allowed(mh_res_head(req, status, text(""), NULL, 0, length)) >= 0) return true;
     mh_req_abort(req);
@@ -231,8 +290,11 @@ static void act(mh_req *req, uint8_t deed) {
     case 0:
         read_on(req);
         break;
-    case 1:
-        answer(req); /* its body is not read */
+    case 1: /* its body is not read */
+        if (w.has_files)
+            serve(req, deed / 8);
+        else
+            answer(req);
         break;
     case 2:
         park(req, false, 0);
@@ -275,13 +337,6 @@ static void act_on_parked(unsigned which) {
     }
 }
 
-static client *client_of(const mh_req *req) {
-    char host[64];
-    uint16_t port;
-    FUZZ_CHECK(mh_req_peer(req, host, sizeof host, &port) > 0);
-    return &w.clients[port - kernel_port(w.clients[0].of)];
-}
-
 static void on_request(mh_req *req, void *user) {
     client *c = client_of(req);
     mh_str method = mh_req_method(req);
@@ -314,10 +369,11 @@ static void on_hangup(mh_req *req, void *user) {
 
 static void on_finish(mh_req *req, int why, void *user) {
     (void)user;
-    (void)why;
     parked *at = parked_of(req);
     if (at) at->req = NULL;
     w.finished++;
+    client_of(req)->done += why == MH_FINISH_DONE;
+    FUZZ_CHECK(why != MH_FINISH_FILE || w.has_cut);
 }
 
 /* ---- the clients and their moves ------------------------------------------------------------- */
@@ -380,6 +436,11 @@ static void move(uint8_t kind, uint8_t n, fuzz_input *wire) {
         FUZZ_CHECK(mh_loop_flush(w.loop) == MH_OK);
         break;
     default:
+        if (w.has_files && kind % 16 == 11) kernel_disk_busy(n % 2 == 1);
+        if (w.has_files && kind % 16 == 12) {
+            files_cut_big(n % 2 == 1);
+            w.has_cut = true;
+        }
         step();
         break;
     }
@@ -387,81 +448,17 @@ static void move(uint8_t kind, uint8_t n, fuzz_input *wire) {
 
 /* ---- what came out --------------------------------------------------------------------------- */
 
-/* One line of p[0..n): its length without CRLF, or SIZE_MAX if its end has not come. */
-static size_t line_of(const char *p, size_t n) {
-    const char *lf = memchr(p, '\n', n);
-    if (!lf) return SIZE_MAX;
-    FUZZ_CHECK(lf > p && lf[-1] == '\r');
-    return (size_t)(lf - p) - 1;
-}
-
-typedef struct response {
-    int status;
-    bool chunked, close;
-    int64_t length; /* -1: not said */
-} response;
-
-static bool field_is(const char *p, size_t n, const char *name, const char **value) {
-    size_t m = strlen(name);
-    if (n < m || strncasecmp(p, name, m) != 0) return false;
-    *value = p + m;
-    return true;
-}
-
-/* Reads a head. Returns its length, or 0 if it is not whole. */
-static size_t read_head(response *r, const char *p, size_t n) {
-    size_t at = 0, line;
-    *r = (response){.length = -1};
-    for (unsigned number = 0;; number++) {
-        const char *value;
-        line = line_of(p + at, n - at);
-        if (line == SIZE_MAX) return 0;
-        if (number == 0) {
-            FUZZ_CHECK(line > 13 && memcmp(p, "HTTP/1.1 ", 9) == 0);
-            r->status = atoi(p + 9);
-            FUZZ_CHECK(r->status >= 100 && r->status <= 599);
-        } else if (line == 0) {
-            return at + 2;
-        } else {
-            const char *colon = memchr(p + at, ':', line);
-            FUZZ_CHECK(colon && fuzz_all(p + at, (size_t)(colon - p) - at, fuzz_is_tchar));
-            FUZZ_CHECK(fuzz_all(colon, line - (size_t)(colon - p - (ptrdiff_t)at), fuzz_is_text));
-            if (field_is(p + at, line, "content-length: ", &value)) {
-                FUZZ_CHECK(r->length < 0);
-                r->length = atoll(value);
-            }
-            if (field_is(p + at, line, "transfer-encoding: chunked", &value)) r->chunked = true;
-            if (field_is(p + at, line, "connection: close", &value)) r->close = true;
-        }
-        at += line + 2;
-    }
-}
-
-/* The length of a chunked body at p, or SIZE_MAX if it is not whole. */
-static size_t chunked_length(const char *p, size_t n) {
-    for (size_t at = 0;;) {
-        size_t line = line_of(p + at, n - at);
-        if (line == SIZE_MAX) return SIZE_MAX;
-        FUZZ_CHECK(line > 0 && line <= 16);
-        size_t size = strtoull(p + at, NULL, 16);
-        at += line + 2;
-        if (n - at < 2 || size > n - at - 2) return SIZE_MAX;
-        FUZZ_CHECK(memcmp(p + at + size, "\r\n", 2) == 0);
-        at += size + 2;
-        if (size == 0) return at;
-    }
-}
-
-/* All that c has got: whole responses up to the one that is cut. */
-static void check_responses(const client *c) {
-    size_t n, final = 0;
+/* All that c has got: whole responses up to the one that is cut. Returns how many of its exchanges
+ * have got a whole one. */
+static size_t check_responses(const client *c) {
+    size_t n, final = 0, whole = 0;
     const char *p = kernel_taken(c->of, &n);
     bool over = false;
     while (n > 0) {
         response r;
         FUZZ_CHECK(!over); /* nothing follows a response that said close */
         size_t head_n = read_head(&r, p, n);
-        if (head_n == 0) return;
+        if (head_n == 0) return whole;
         p += head_n;
         n -= head_n;
         FUZZ_CHECK(final <= c->begun);
@@ -471,6 +468,7 @@ static void check_responses(const client *c) {
         }
         bool refused = final == c->begun; /* no exchange began */
         bool to_head = !refused && final < HEARD && c->heads[final];
+        bool of_file = !refused && final < HEARD && c->files[final];
         FUZZ_CHECK(!refused || (r.close && r.status >= 400));
         FUZZ_CHECK(!(r.chunked && r.length >= 0));
         final++;
@@ -487,10 +485,16 @@ static void check_responses(const client *c) {
             FUZZ_CHECK(r.close);
             body = n;
         }
-        if (body > n) return;
+        FUZZ_CHECK(!of_file || !to_head || r.range.n == 0); /* RFC 9110 14.2: of GET alone */
+        if (of_file)
+            files_check(r.status, r.type, r.range, (uint64_t)r.length,
+                        (mh_str){p, body < n ? body : n});
+        if (body > n) return whole;
         p += body;
         n -= body;
+        whole += !refused;
     }
+    return whole;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */
@@ -527,6 +531,7 @@ static void set_up(failing *mem, uint8_t flags) {
     FUZZ_CHECK(mh_server_new(&w.srv, w.loop, &on, &cfg) == MH_OK);
     FUZZ_CHECK(mh_server_listen_fd(w.srv, kernel_listen(), 1) == MH_OK);
     if (flags & FLAG_SHARED) FUZZ_CHECK(mh_loop_fd(w.loop) >= 0);
+    if (w.has_files) open_directory();
 }
 
 static fuzz_input take(fuzz_input *in, size_t n) {
@@ -543,6 +548,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_input moves = take(&wire, (size_t)n_moves * 2);
     failing mem;
     memset(&w, 0, sizeof w);
+    w.has_files = (flags & KINDS) == KIND_FILES;
+    if (w.has_files) files_directory(); /* it stays open */
+    int fds = count_fds();
     w.deeds = take(&wire, n_deeds);
     kernel_start();
     set_up(&mem, flags);
@@ -567,11 +575,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         quiet(true);
     }
     for (int i = 0; i < CLIENTS; i++)
-        if (w.clients[i].of && !w.clients[i].upgraded) check_responses(&w.clients[i]);
+        if (w.clients[i].of && !w.clients[i].upgraded)
+            FUZZ_CHECK(check_responses(&w.clients[i]) >= w.clients[i].done);
     mh_loop_free(w.loop);
     FUZZ_CHECK(w.finished == w.begun);
     FUZZ_CHECK(w.returned == w.lent);
     FUZZ_CHECK(mem.blocks == 0);
     FUZZ_CHECK(kernel_stop() == 0);
+    files_cut_big(false);
+    FUZZ_CHECK(count_fds() == fds);
     return 0;
 }
