@@ -346,6 +346,24 @@ def test_only_a_request_s_own_greenlet_and_thread_can_wait(serve: Serve) -> None
         assert client.read_response().status == 200
 
 
+@pytest.mark.in_loop  # a greenlet of another thread can't be switched to at all
+@pytest.mark.parametrize("how", ["switch", "throw", "kill", "parent", "child"])
+def test_a_switch_by_hand_is_an_error_and_spoils_nothing(serve: Serve, how: str) -> None:
+    server = serve(APP)
+    with server.connect() as client, server.connect() as other:
+        wait_at(server, client, "/view")
+        lines = other.get(f"/by-hand?name=a&how={how}").body.decode().splitlines()
+        message = "RuntimeError: a request is told to go on by its continuation"
+        assert all(line.startswith(message) for line in lines), lines
+        assert len(lines) == 2
+        assert resume(server, args=["x"]) == "true"
+        assert client.read_response().body == b'"x"'
+        assert json.loads(other.get("/early").body)[0] == 1
+        wait_at(server, client, "/view", "b")
+        assert resume(server, "b") == "true"
+        assert client.read_response().status == 200
+
+
 def test_a_timeout_is_seconds(serve: Serve) -> None:
     with serve(APP).connect() as client:
         lines = client.get("/arguments").body.decode().splitlines()

@@ -53,6 +53,7 @@ from meinheld._pool import Pool
 from meinheld._reading import Reader
 from meinheld._response import ErrorLog
 from meinheld._seat import Seat, seats
+from meinheld._switching import Switches
 
 if TYPE_CHECKING:
     from meinheld._native import Batch, Hub
@@ -105,6 +106,7 @@ class Loop:
         self._current: greenlet | None = None  # the loop greenlet that is the loop
         self._next: greenlet | None = None  # whom main is to switch to
         self._spares: list[greenlet] = []
+        self._switches = Switches(self)
         self._parked: dict[Parking, None] = {}  # in order of parking
         self._pool = pool
         self._arriving: set[Blocked] = set()  # threads about to be parked
@@ -143,7 +145,7 @@ class Loop:
                 self._pool.start(self, self._fail)
             turner: greenlet | None = None
             while not self._over:
-                (turner or greenlet(self._turn)).switch()
+                self._switches.enter(self._main, turner or greenlet(self._turn))
                 turner, self._next = self._next, None
         finally:
             try:
@@ -179,6 +181,11 @@ class Loop:
     def stop(self) -> None:
         """Ends run() after the batch in hand; what is open then is aborted."""
         self._over = True
+
+    @property
+    def current(self) -> greenlet | None:
+        """The greenlet that is the loop."""
+        return self._current
 
     @property
     def over(self) -> bool:
@@ -308,11 +315,13 @@ class Loop:
                 else:
                     self._other(kind, a, b, c)
             if self._over:
-                return
+                break
             if not self._due:
                 self._step()
             elif not self._carry_out(me):
-                return
+                break
+        assert self._main is not None
+        self._switches.leave(self._main)
 
     def _step(self) -> None:
         """Waits for events and copies them out of the hub."""
@@ -426,7 +435,7 @@ class Loop:
             self._next = turner
             return False
         self._spares.append(me)
-        turner.switch()
+        self._switches.switch(me, turner)
         self._current = me
         return True
 
@@ -442,11 +451,8 @@ class Loop:
         seat = self.seat
         serving, seat.serving = seat.serving, None
         try:
-            if self._spares:
-                self._spares.pop().switch()
-            else:
-                assert self._main is not None
-                self._main.switch()
+            assert self._main is not None
+            self._switches.switch(me, self._spares.pop() if self._spares else self._main)
         finally:  # GreenletExit at the end of the run leaves here
             seat.serving = serving
         # Back, by _carry_out or by main.
@@ -545,12 +551,12 @@ class Loop:
             assert isinstance(turner, greenlet)
             self._current = turner
             try:
-                turner.throw()
+                self._switches.throw(turner)
             except BaseException as exc:
                 raised = exc
         self._current = None
         while self._spares:
-            self._spares.pop().throw()
+            self._switches.throw(self._spares.pop())
         if self._pid == os.getpid():
             raised = self._end_requests() or raised
         self._timers.clear()

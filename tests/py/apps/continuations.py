@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 from meinheld import server
 from meinheld.common import Continuation
 from meinheld.middleware import CONTINUATION_KEY, ContinuationMiddleware
@@ -23,6 +23,7 @@ from apps import App, Environ, StartResponse, answer, by_path
 TEXT = [("Content-Type", "text/plain")]
 
 _waiting: dict[str, Continuation] = {}
+_greenlets: dict[str, greenlet] = {}
 
 
 def log(text: str) -> None:
@@ -38,6 +39,7 @@ def suspend(environ: Environ, **options: bool) -> object:
     """Waits for a resume by the query's name, for so many seconds as it says."""
     name = query(environ, "name")
     continuation = _waiting[name] = environ[CONTINUATION_KEY]
+    _greenlets[name] = getcurrent()
     log(f"{name} waits")
     try:
         return continuation.suspend(float(query(environ, "timeout", "0")), **options)
@@ -180,6 +182,20 @@ def elsewhere(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     return answer(start_response, json.dumps(results).encode())
 
 
+def by_hand(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Switches to the greenlet of a request that waits, of one that has ended, or of the loop."""
+    waiting = _greenlets[query(environ, "name")]
+    how: dict[str, Callable[[], object]] = {
+        "switch": waiting.switch,
+        "throw": lambda: waiting.throw(LookupError("by hand")),
+        "kill": waiting.throw,
+        "parent": lambda: getcurrent().parent.switch(),
+        "child": lambda: greenlet(waiting.switch).switch(),
+    }
+    results = [outcome(how[query(environ, "how")]) for _ in range(2)]
+    return answer(start_response, b"\n".join(results))
+
+
 def arguments(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Timeouts that are none."""
     mine = environ[CONTINUATION_KEY]
@@ -211,6 +227,7 @@ APPS: dict[str, App] = {
     "/keep": keep,
     "/others": others,
     "/elsewhere": elsewhere,
+    "/by-hand": by_hand,
     "/arguments": arguments,
     "/forget": forget,
 }
