@@ -1,8 +1,6 @@
 """The application under soak: a path for each thing that clients.py does to a server, and two by
 which the driver looks at it. /open says what is open, /counts what is alive once all that can be
-given back has been.
-
-Suspensions go through meinheld._loop, as there is no public call for them yet."""
+given back has been."""
 
 from __future__ import annotations
 
@@ -20,7 +18,8 @@ from greenlet import greenlet
 from meinheld import _tasks
 from meinheld._loop import Loop
 from meinheld._native import ffi, lib
-from meinheld._parking import EXPIRED, Parking
+from meinheld.common import Continuation
+from meinheld.server import timeout
 
 HELLO = b"Hello world!"
 PIECE = bytes(range(256))
@@ -31,7 +30,7 @@ _file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - lives as long as the pro
 _file.write(MEBIBYTE)
 _file.flush()
 
-_waiting: dict[str, Parking] = {}  # requests that are suspended, by the key in their query
+_waiting: dict[str, Continuation] = {}  # requests that are suspended, by the key in their query
 _counts = ffi.new("mhpy_counts *")
 
 
@@ -97,9 +96,9 @@ def fail_late(environ: Environ, start_response: StartResponse) -> Iterator[bytes
 def wait(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Suspended until /wake with the same key; the timeout is only there to be cancelled."""
     key = environ["QUERY_STRING"]
-    parking = _waiting[key] = Parking(_loop())
+    continuation = _waiting[key] = Continuation()
     try:
-        value = parking.park(600)
+        value = continuation.suspend(600)
     finally:
         del _waiting[key]
     return answer(start_response, str(value).encode())
@@ -111,16 +110,19 @@ def is_waiting(environ: Environ, start_response: StartResponse) -> Iterable[byte
 
 def wake(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     key = environ["QUERY_STRING"]
-    parking = _waiting.get(key)
-    if parking is not None:
-        parking.resume(f"woken {key}")
+    continuation = _waiting.get(key)
+    if continuation is not None:
+        continuation.resume(f"woken {key}")
     return answer(start_response, b"")
 
 
 def nap(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Suspended until its timeout, of as many milliseconds as the query says."""
-    value = Parking(_loop()).park(int(environ["QUERY_STRING"]) / 1000)
-    return answer(start_response, b"expired" if value is EXPIRED else b"woken by nobody")
+    try:
+        Continuation().suspend(max(1, int(environ["QUERY_STRING"])) / 1000)
+    except timeout:
+        return answer(start_response, b"expired")
+    return answer(start_response, b"woken by nobody")
 
 
 # ---- for the driver
