@@ -184,6 +184,8 @@ def app(environ, start_response):
     kept.append(environ[CONTINUATION_KEY])
     if environ["PATH_INFO"] == "/stop":
         server.shutdown(0.1)
+    else:
+        print("waits", flush=True)
     kept[-1].suspend()
 
 server.listen(sys.argv[1])
@@ -200,11 +202,12 @@ def test_server_stopped_a_resume_has_no_effect(
     wait_until(lambda: Path(unix_path).is_socket(), "listened")
     with Client(unix_path) as client, Client(unix_path) as other:
         client.send(request("/"))
+        wait_until(lambda: process.out == "waits\n", "waited")
         other.send(request("/stop"))
         for each in (client, other):
             assert each.read_response().status == 503
     assert process.wait() == 0, process.log
-    assert process.out == "[False, False]\n"
+    assert process.out == "waits\n[False, False]\n"
 
 
 # ---- how a wait ends
