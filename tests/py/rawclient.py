@@ -280,6 +280,17 @@ class Client:
         """Reads exactly count raw bytes."""
         return self._read_exactly(count, time.monotonic() + self.timeout)
 
+    def skip(self, count: int) -> None:
+        """Reads exactly count raw bytes, and keeps none: of gigabytes, PyPy's bytearray would."""
+        count -= len(self._take(min(count, len(self._input))))
+        room = memoryview(bytearray(_RECV))
+        self.socket.settimeout(self.timeout)
+        while count:
+            received = self.socket.recv_into(room[:count])
+            if not received:
+                raise CutShort(f"closed {count} bytes too early")
+            count -= received
+
     def read_to_end(self) -> bytes:
         """Everything up to an orderly close. A reset is an error."""
         deadline = time.monotonic() + self.timeout
