@@ -2,7 +2,9 @@
 client that leaves, or the server's end. Later ones are told that they are late, so that nothing is
 handed to who has gone on already.
 
-An outcome is set once, under a lock that is re-entrant since signal handlers may wake as well."""
+A signal handler may wake as well, in the middle of any line here. So who ends a wait takes what can
+be taken but once, in one call that no handler divides; and the lock, by which other threads see the
+outcome whole, is re-entrant."""
 
 from __future__ import annotations
 
@@ -31,11 +33,12 @@ class Waiter:
     """A wait of whoever makes it: a request, a task, or a thread that no loop knows. To be used
     once."""
 
-    __slots__ = ("_error", "_outcome", "_place")
+    __slots__ = ("_error", "_open", "_outcome", "_place")
 
     def __init__(self) -> None:
         seat = seats.get(get_ident())
         self._place = ThreadParking() if seat is None else Parking(seat.loop)
+        self._open = [True]  # empty once it has ended
         self._outcome: object = _NOTHING
         self._error: BaseException | None = None
 
@@ -50,12 +53,19 @@ class Waiter:
 
     def _end(self, value: object, error: BaseException | None) -> bool:
         with _lock:
-            if self._outcome is not _NOTHING:
+            if not self._take():
                 return False
             self._error = error
             self._outcome = value
         self._place.resume()
         return True
+
+    def _take(self) -> bool:
+        """Returns whether it is for the caller to end it."""
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False
 
     def wait(self, timeout: float | None = None) -> object:
         """The value; EXPIRED after timeout seconds. Raises the exception that it was ended with,
@@ -65,7 +75,7 @@ class Waiter:
                 self._place.park(timeout)
         finally:
             with _lock:
-                if self._outcome is _NOTHING:
+                if self._take():
                     self._outcome = EXPIRED
         if self._error is not None:
             raise self._error
