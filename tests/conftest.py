@@ -51,6 +51,7 @@ TWICE = {
     "test_response_heads",
     "test_responses",
     "test_starts",
+    "test_sync_served",
     "test_streams",
     "test_tasks",
     "test_wsgi",
