@@ -48,6 +48,7 @@ TWICE = {
     "test_limits",
     "test_lint",
     "test_misuse",
+    "test_offload",
     "test_response_heads",
     "test_responses",
     "test_starts",

@@ -115,10 +115,10 @@ class Pool:
                     work(item)
                 except BaseException as exc:
                     if self.forked:
-                        _leave_child(exc)
+                        leave_child(exc)
                     self._fail(exc)
                 if self.forked:
-                    _leave_child(None)
+                    leave_child(None)
         finally:
             del seats[get_ident()]
             del self._greenlets[get_ident()]
@@ -128,7 +128,7 @@ class Pool:
 _pools: Final[WeakSet[Pool]] = WeakSet()
 
 
-def _leave_child(exc: BaseException | None) -> None:
+def leave_child(exc: BaseException | None) -> None:
     """Ends a child that came back from its fork in a thread. Nothing below it can be unwound, for
     the thread's stack is all that there is."""
     status = 1

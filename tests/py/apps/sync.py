@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import threading
@@ -12,8 +11,9 @@ from greenlet import greenlet
 from meinheld import server
 from meinheld.sync import Channel, Empty, Event, Queue, channel
 
-from apps import Environ, StartResponse, answer, by_path
+from apps import Environ, StartResponse, by_path
 from apps.continuations import log, outcome, query
+from apps.tasks import said
 
 _event = Event()
 _queue: Queue[object] = Queue()
@@ -29,10 +29,6 @@ def on_signal(number: int, frame: object) -> None:
 
 
 signal.signal(signal.SIGUSR1, on_signal)
-
-
-def said(start_response: StartResponse, value: object) -> Iterable[bytes]:
-    return answer(start_response, json.dumps(value).encode())
 
 
 def seconds(environ: Environ) -> float:
