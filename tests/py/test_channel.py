@@ -101,17 +101,17 @@ def test_one_publish_wakes_all_who_wait_and_keeps_nobody() -> None:
     topic: Channel[str] = Channel()
     readers = [topic.subscribe() for _ in range(20)]
     futures = [begin(lambda reader=reader: reader.get_all(PATIENCE)) for reader in readers]  # type: ignore[misc]
-    wait_until(lambda: len(topic._bell._waiters) == 20, "waited")
+    wait_until(lambda: topic.waiting == 20, "waited")
     topic.publish("news")
     assert [future.result(PATIENCE) for future in futures] == [["news"]] * 20
-    assert not topic._bell._waiters
+    assert not topic.waiting
 
 
 def test_two_who_share_a_subscription_share_its_messages() -> None:
     topic: Channel[int] = Channel()
     reader = topic.subscribe()
     futures = [begin(lambda: reader.get(PATIENCE)) for _ in range(2)]
-    wait_until(lambda: len(topic._bell._waiters) == 2, "waited")
+    wait_until(lambda: topic.waiting == 2, "waited")
     topic.publish(1)
     topic.publish(2)
     assert sorted(future.result(PATIENCE) for future in futures) == [1, 2]

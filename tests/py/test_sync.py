@@ -21,13 +21,13 @@ from waiting import SHORT, begin, everything_in, waiting_in
 def test_an_event_wakes_all_who_wait_and_is_seen_by_who_comes_later() -> None:
     event = Event()
     futures = [begin(lambda: event.wait(PATIENCE)) for _ in range(3)]
-    wait_until(lambda: len(event._bell._waiters) == 3, "waited")
+    wait_until(lambda: event._bell.waiting == 3, "waited")
     assert not event.is_set()
     event.set()
     assert [future.result(PATIENCE) for future in futures] == [True] * 3
     assert event.is_set()
     assert event.wait()
-    assert not event._bell._waiters
+    assert not event._bell.waiting
 
 
 def test_a_wait_for_an_event_has_a_timeout() -> None:
@@ -37,13 +37,13 @@ def test_a_wait_for_an_event_has_a_timeout() -> None:
     event.set()
     event.clear()
     assert not event.wait(0)
-    assert not event._bell._waiters
+    assert not event._bell.waiting
 
 
 def test_who_was_woken_goes_on_even_if_the_event_is_cleared_at_once() -> None:
     event = Event()
     future = begin(lambda: event.wait(PATIENCE))
-    wait_until(lambda: event._bell._waiters, "waited")
+    wait_until(lambda: event._bell.waiting, "waited")
     event.set()
     event.clear()
     assert future.result(PATIENCE) is True

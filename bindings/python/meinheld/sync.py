@@ -74,6 +74,11 @@ class _Bell:
     def __init__(self) -> None:
         self._waiters: dict[Waiter, None] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiters)
+
     def ring(self) -> None:
         """Wakes all who wait. What they wait for is to be there already."""
         with _lock:
@@ -304,6 +309,11 @@ class Channel(Generic[T]):
     def id(self) -> int:
         """The number of the last message; if there was none yet, of the one before the first."""
         return self._end.last().id
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a message."""
+        return self._bell.waiting
 
     def publish(self, message: T) -> int:
         """Adds a message and wakes all who wait for one. Returns its number, by one greater than

@@ -79,7 +79,7 @@ def publish(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 def waiting(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """How many wait for anything here."""
-    count = len(_event._bell._waiters) + len(_topic._bell._waiters)
+    count = _event._bell.waiting + _topic.waiting
     for each in (_queue, _narrow):
         count += len(each._getters) + len(each._putters)
     return said(start_response, count)
