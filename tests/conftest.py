@@ -42,6 +42,7 @@ TWICE = {
     "test_continuation",
     "test_environ",
     "test_errors",
+    "test_events",
     "test_files",
     "test_hello",
     "test_input",

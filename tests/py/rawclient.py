@@ -213,21 +213,26 @@ class Client:
             fields.append((name.decode("ascii"), value.strip(b" \t").decode("latin-1")))
         return fields
 
+    def _read_chunk(self, deadline: float) -> bytes:
+        line = self._read_line(deadline)
+        if not _CHUNK_SIZE.match(line):
+            raise WireError(f"no chunk size: {line!r}")
+        size = int(line, 16)
+        if size == 0:
+            if trailers := self._read_fields(deadline):
+                raise WireError(f"trailers that nobody asked for: {trailers}")
+            return b""
+        chunk = self._read_exactly(size, deadline)
+        if self._read_exactly(2, deadline) != b"\r\n":
+            raise WireError("a chunk does not end in CRLF")
+        return chunk
+
+    def read_chunk(self) -> bytes:
+        """Reads the next piece of a chunked body whose head was read; nothing at its end."""
+        return self._read_chunk(time.monotonic() + self.timeout)
+
     def _read_chunks(self, deadline: float) -> list[bytes]:
-        chunks = []
-        while True:
-            line = self._read_line(deadline)
-            if not _CHUNK_SIZE.match(line):
-                raise WireError(f"no chunk size: {line!r}")
-            size = int(line, 16)
-            if size == 0:
-                break
-            chunks.append(self._read_exactly(size, deadline))
-            if self._read_exactly(2, deadline) != b"\r\n":
-                raise WireError("a chunk does not end in CRLF")
-        if trailers := self._read_fields(deadline):
-            raise WireError(f"trailers that nobody asked for: {trailers}")
-        return chunks
+        return [*iter(lambda: self._read_chunk(deadline), b"")]
 
     def read_head(self) -> Response:
         """Reads a status line and fields, and leaves the body where it is."""

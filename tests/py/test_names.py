@@ -12,7 +12,7 @@ from pathlib import Path
 import meinheld
 import pytest
 from harness import Process, Server, wait_until
-from meinheld import server
+from meinheld import _sse, server
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
@@ -27,8 +27,8 @@ def said(server: Server, path: str) -> object:
 # ---- the module
 
 
-def test_import_meinheld_has_all_of_server_and_the_version() -> None:
-    assert set(meinheld.__all__) == {"__version__", *server.__all__}
+def test_import_meinheld_has_all_of_server_the_version_and_events() -> None:
+    assert set(meinheld.__all__) == {"__version__", *server.__all__, *_sse.__all__}
     for name in server.__all__:
         assert getattr(meinheld, name) is getattr(server, name), name
     assert meinheld.__version__ == "2.0.0"

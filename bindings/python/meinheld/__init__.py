@@ -1,9 +1,10 @@
 """A WSGI server on libmeinheld. ``from meinheld import server`` is all that an application needs;
-the names of ``meinheld.server`` are here as well."""
+the names of ``meinheld.server`` are here as well, and those of server-sent events."""
 
 from __future__ import annotations
 
 from meinheld._loop import VERSION as __version__
+from meinheld._sse import ServerSentEvent, event_stream, last_event_id, sse, sse_headers
 from meinheld.server import (
     cancel_wait,
     get_backlog,
@@ -45,8 +46,10 @@ from meinheld.server import (
 )
 
 __all__ = [
+    "ServerSentEvent",
     "__version__",
     "cancel_wait",
+    "event_stream",
     "get_backlog",
     "get_client_body_buffer_size",
     "get_environ",
@@ -58,6 +61,7 @@ __all__ = [
     "get_picoev_max_fd",
     "get_stream_request_body",
     "get_threads",
+    "last_event_id",
     "listen",
     "reopen_access_log",
     "run",
@@ -79,6 +83,8 @@ __all__ = [
     "shutdown",
     "sleep",
     "spawn",
+    "sse",
+    "sse_headers",
     "static",
     "stop",
     "timeout",
