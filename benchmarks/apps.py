@@ -95,3 +95,22 @@ def burn(environ, start_response):
     answer = f"{time.thread_time() - had:.9f}".encode()
     plain(start_response, len(answer))
     return [answer]
+
+
+def topic(environ, start_response):
+    """/poll waits for what is posted to /publish; /waiting answers how many do."""
+    from meinheld.sync import channel
+
+    news = channel("news")
+    path = environ["PATH_INFO"]
+    if path == "/poll":
+        answer = news.subscribe().get()
+    elif path == "/publish":
+        answer = environ["wsgi.input"].read()
+        news.publish(answer)
+    elif path == "/waiting":
+        answer = str(news.waiting).encode()
+    else:
+        return hello(environ, start_response)
+    plain(start_response, len(answer))
+    return [answer]

@@ -1,2 +1,2 @@
 """What run.py is made of: servers and cases (the tables); prepare, process and client; the ways to
-measure, hello, idle, transfer, memory and beside, of which measure has the list; report."""
+measure, hello, idle, publish, transfer, memory and beside, which measure lists; report."""

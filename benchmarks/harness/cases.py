@@ -11,6 +11,7 @@ from dataclasses import dataclass
 BODY = b"Hello world!"  # what a hello world answers
 CONNECTIONS = 100
 IDLE_CONNECTIONS = 2000
+POLLS = 2000
 CLOSED_REQUESTS = 10_000
 FILE_SIZE = 64 * 1024**2
 PULLERS = 4  # connections that download
@@ -175,6 +176,18 @@ CASES = (
             Column("resident", "resident bytes a connection"),
             Column("library", "the library's bytes"),
         ),
+    ),
+    Case(
+        "publish",
+        f"{POLLS} requests that wait for a message on a channel, told by one publish",
+        "publish",
+        ("meinheld",),
+        (
+            Column("cpu", "CPU us an answer", 2),
+            Column("poll", "CPU us a request until it waits", 2),
+            Column("last", "ms to the last answer", 1),
+        ),
+        app="topic",
     ),
     Case(
         "file",

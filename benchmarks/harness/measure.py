@@ -13,6 +13,7 @@ from harness.hello import measure_ab, measure_wrk
 from harness.idle import measure_idle
 from harness.memory import measure_slow, measure_whole
 from harness.process import Bench
+from harness.publish import measure_publish
 from harness.servers import Server
 from harness.transfer import measure_file, measure_post, measure_stream
 
@@ -22,6 +23,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "wrk": measure_wrk,
     "ab": measure_ab,
     "idle": measure_idle,
+    "publish": measure_publish,
     "file": measure_file,
     "post": measure_post,
     "stream": measure_stream,
