@@ -50,6 +50,7 @@ TWICE = {
     "test_lint",
     "test_misuse",
     "test_offload",
+    "test_msocket",
     "test_response_heads",
     "test_responses",
     "test_starts",

@@ -1,4 +1,5 @@
-"""Ways to run a program that the kernel refuses port 80, also for root and in containers.
+"""Ways to run a program as somebody with fewer rights: that the kernel refuses port 80, also for
+root and in containers; or that is not root.
 
 Who may bind a port below 1024 depends on the user, on capabilities, and on a sysctl of the network
 namespace that containers often set to 0. Each way here is tried with a plain bind first, so a test
@@ -7,6 +8,8 @@ that uses one tests something.
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -59,3 +62,13 @@ def without_port_80(scratch: Path) -> list[str]:
     raise AssertionError(
         "port 80 is refused to nobody here: no setpriv, unshare or strace that works"
     )
+
+
+def as_user(user: str, directory: Path) -> list[str]:
+    """What to put before a program that refuses to run as root, so that it runs as user, who gets
+    directory; nothing for whoever is not root."""
+    if os.geteuid() != 0:
+        return []
+    entry = pwd.getpwnam(user)
+    os.chown(directory, entry.pw_uid, entry.pw_gid)
+    return ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups"]

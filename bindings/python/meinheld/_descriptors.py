@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 READ: Final = lib.MH_READ
 WRITE: Final = lib.MH_WRITE
 
+# As they are before anything is patched.
+_poll: Final = select.poll
+
+_LONGEST: Final = (2**31 - 1) / 1000  # seconds: what poll(2) takes in milliseconds
+
 
 class Descriptors:
     """Those that one loop waits for. All of it is for the loop's own thread."""
@@ -34,13 +40,14 @@ class Descriptors:
         # Who waits, and for what (READ, WRITE or both).
         self._waits: dict[int, list[tuple[Waiter, int]]] = {}
 
-    def wait(self, fd: int, events: int, timeout: float | None) -> int:
+    def wait(self, fd: int, events: int, timeout: float | None, *, shared: bool = False) -> int:
         """Waits until fd is ready for one of events, has an error or was hung up; returns what it
         is ready for, 0 after timeout seconds. Raises OSError naming fd, if it can't be watched,
-        or if the wait was cancelled (ECANCELED); RuntimeError if somebody else waits for the same
-        of it, and where no wait is possible."""
+        or if the wait was cancelled, with the code that cancel() was given; RuntimeError if
+        somebody else waits for the same of it, unless that is to be shared, and where no wait is
+        possible."""
         waits = self._waits.setdefault(fd, [])
-        if any(wanted & events for _, wanted in waits):
+        if not shared and any(wanted & events for _, wanted in waits):
             raise RuntimeError(f"somebody waits for descriptor {fd} already")
         mine = (Waiter(), events)
         waits.append(mine)
@@ -53,12 +60,12 @@ class Descriptors:
                 self._watch(fd)
         return 0 if found is EXPIRED else int(found)  # type: ignore[call-overload]
 
-    def cancel(self, fd: int) -> None:
-        """Ends all waits for fd by an OSError, and watches it no more; no effect if there are
-        none."""
+    def cancel(self, fd: int, code: int = errno.ECANCELED, why: str = "wait cancelled") -> None:
+        """Ends all waits for fd by an OSError of that code, and watches it no more; no effect if
+        there are none."""
         waits = self._waits.get(fd, [])
         while waits:
-            waits.pop()[0].interrupt(OSError(errno.ECANCELED, f"descriptor {fd}: wait cancelled"))
+            waits.pop()[0].interrupt(OSError(code, f"descriptor {fd}: {why}"))
         self._watch(fd)
 
     def _watch(self, fd: int) -> None:
@@ -90,10 +97,40 @@ def wait_for(fd: int, events: int, timeout: float | None = None) -> int:
     seat = seats.get(get_ident())
     if seat is not None and seat.loop.is_own_thread():
         return seat.loop.descriptors.wait(fd, events, timeout)
-    poll = select.poll()
+    return _block(fd, events, timeout)
+
+
+def cooperating_loop() -> Loop | None:
+    """The loop in which the caller can wait as what it is, a request or a task, while others are
+    served. None in all other code, which blocks its thread: threads, those of a pool too; greenlets
+    that the application has made; what runs between the requests (a destructor, a signal handler)
+    or after a run's end; a forked child; and what runs in a loop of asyncio's, for it is the
+    thread's and not the greenlet's, and the next request would find it running."""
+    seat = seats.get(get_ident())
+    if seat is None or seat.serving is None:
+        return None
+    loop = seat.loop
+    if not loop.is_own_thread() or not loop.may_wait() or loop.over or loop.forked:
+        return None
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return loop if running is None or running() is None else None
+
+
+def wait_or_block(fd: int, events: int, timeout: float | None = None) -> int:
+    """The same as wait_for(), but blocks whoever can't wait in a loop, and others may wait for the
+    same."""
+    loop = cooperating_loop()
+    if loop is None:
+        return _block(fd, events, timeout)
+    return loop.descriptors.wait(fd, events, timeout, shared=True)
+
+
+def _block(fd: int, events: int, timeout: float | None) -> int:
+    """Waits in poll(2)."""
+    poll = _poll()
     wanted = (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0)
     poll.register(fd, wanted)
-    for _, found in poll.poll(None if timeout is None else timeout * 1000):
+    for _, found in poll.poll(None if timeout is None else min(timeout, _LONGEST) * 1000):
         if found & select.POLLNVAL:
             raise OSError(errno.EBADF, f"descriptor {fd}: {os.strerror(errno.EBADF)}")
         if found & (select.POLLERR | select.POLLHUP):

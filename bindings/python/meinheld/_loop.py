@@ -192,6 +192,11 @@ class Loop:
         """run() is ending, or has ended."""
         return self._over
 
+    @property
+    def forked(self) -> bool:
+        """This is a child of the process that run() is in."""
+        return self._pid != os.getpid()
+
     def drain(self, timeout: float) -> None:
         """Stops accepting and ends run() when the last connection has gone; open exchanges are
         aborted after timeout seconds, if that is not 0. A second drain stops at once, and waits for
