@@ -45,6 +45,7 @@ TWICE = {
     "test_events",
     "test_files",
     "test_hello",
+    "test_http_clients",
     "test_input",
     "test_limits",
     "test_lint",

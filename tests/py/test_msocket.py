@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from asking import Asking, said
-from harness import PATIENCE, Server, tool, wait_until
+from certificates import self_signed
+from harness import PATIENCE, Server, wait_until
 
 Serve = Callable[..., Server]
 APP = "apps.sockets:app"
@@ -82,16 +82,7 @@ def test_what_the_peer_does_not_take_holds_up_nobody(app: Asking, peer: Peer) ->
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate for localhost that is its own authority, and its key."""
-    directory = tmp_path_factory.mktemp("tls")
-    path, key = directory / "both.pem", directory / "key.pem"
-    command = [tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(
-        [*command, "-out", str(path), "-keyout", str(key)], check=True, capture_output=True
-    )
-    path.write_text(path.read_text() + key.read_text())
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_waits_in_its_handshake_and_after_it(

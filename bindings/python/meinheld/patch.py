@@ -93,8 +93,9 @@ def _replace(module: Any, name: str, ours: Any) -> None:
         return
     setattr(module, name, ours)
     for key, other in list(sys.modules.items()):
-        public = not key.startswith(("_", "meinheld."))  # _socket, posix and the like stay
-        if public and getattr(other, "__dict__", {}).get(name) is theirs:
+        # _socket and its like stay as they are.
+        changes = key == "__main__" or not key.startswith(("_", "meinheld."))
+        if changes and getattr(other, "__dict__", {}).get(name) is theirs:
             setattr(other, name, ours)
 
 
