@@ -115,13 +115,13 @@ patch.patch_all()
 import test.support
 module, _, wanted = sys.argv[1].partition(":")
 module = importlib.import_module(module)
-wanted = wanted.split(",")
+wanted = {*wanted.split(",")}
 
 def tests(suite):
     for test in suite:
         if isinstance(test, unittest.TestSuite):
             yield from tests(test)
-        elif type(test).__name__ in wanted:
+        elif {type(test).__name__, ".".join(test.id().split(".")[-2:])} & wanted:
             yield test
 
 all_tests = unittest.defaultTestLoader.loadTestsFromModule(module)
@@ -130,8 +130,9 @@ print("ran", result.testsRun)
 for test, _ in result.failures + result.errors:
     print("failed", ".".join(test.id().split(".")[-2:]))
 """
-# Without those that want a network or a family of addresses that not every machine has.
-CLASSES = {
+# Classes of tests, and some tests of one that takes long. Without those that want a network, or a
+# family of addresses that not every machine has.
+TESTS = {
     "test.test_socket": [
         "BasicSocketPairTest",
         "BasicTCPTest",
@@ -161,18 +162,32 @@ CLASSES = {
         "UDPTimeoutTest",
         "UnbufferedFileObjectClassTestCase",
     ],
-    "test.test_ssl": ["NetworkedBIOTests", "SimpleBackgroundTests", "ThreadedTests"],
+    "test.test_ssl": [
+        "SimpleBackgroundTests",
+        "ThreadedTests.test_handshake_timeout",
+        "ThreadedTests.test_no_shared_ciphers",
+        "ThreadedTests.test_nonblocking_send",
+        "ThreadedTests.test_read_write_after_close_raises_valuerror",
+        "ThreadedTests.test_recv_into_buffer_protocol_len",
+        "ThreadedTests.test_recv_send",
+        "ThreadedTests.test_recv_zero",
+        "ThreadedTests.test_sendfile",
+        "ThreadedTests.test_server_accept",
+        "ThreadedTests.test_socketserver",
+        "ThreadedTests.test_starttls",
+        "ThreadedTests.test_wrong_cert_tls13",
+    ],
 }
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("module", list(CLASSES))
+@pytest.mark.parametrize("module", list(TESTS))
 def test_the_standard_librarys_own_tests_pass_under_patch(spawn: Spawn, module: str) -> None:
     if importlib.util.find_spec("test") is None or importlib.util.find_spec(module) is None:
         pytest.skip("this Python has not its own tests")
-    process = spawn([sys.executable, "-c", RUN, f"{module}:{','.join(CLASSES[module])}"], cwd=HERE)
+    process = spawn([sys.executable, "-c", RUN, f"{module}:{','.join(TESTS[module])}"], cwd=HERE)
     process.popen.wait(280)
     lines = [line.split() for line in process.out.splitlines()]
     failed = {words[1] for words in lines if words[:1] == ["failed"]}
     assert failed - KNOWN == set(), process.log
-    assert [int(words[1]) > 50 for words in lines if words[:1] == ["ran"]] == [True]
+    assert [int(words[1]) > 25 for words in lines if words[:1] == ["ran"]] == [True]
