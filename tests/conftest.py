@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import EXAMPLES, Process, Server, serving, wait_until
+from postgres import Postgres
 
 # Where pytest finds CI set it shows whole comparisons, and those of two bodies of megabytes take
 # all the memory that there is. So tests ask for another name (harness.py), in its workers too.
@@ -49,6 +50,7 @@ TWICE = {
     "test_input",
     "test_limits",
     "test_lint",
+    "test_locals",
     "test_misuse",
     "test_offload",
     "test_msocket",
@@ -140,3 +142,11 @@ def run_example(
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
         assert process.log == ""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database server."""
+    server = Postgres()
+    yield server
+    server.stop()

@@ -54,12 +54,14 @@ class Postgres:
             "PGDATABASE": "postgres",
         }
 
+    @property
+    def dsn(self) -> str:
+        """How libpq connects to it."""
+        return f"host={self.directory} user=postgres dbname=postgres"
+
     def stop(self) -> None:
         """Ends it, and takes all away."""
         self._process.signal(signal.SIGINT)  # fast: clients are cut off
         wait_until(lambda: self._process.popen.poll() is not None, "ended")
         assert self._process.wait() == 0, self._process.log
         shutil.rmtree(self.directory)
-
-
-__all__ = ["Postgres"]
