@@ -5,27 +5,47 @@ from __future__ import annotations
 
 import sys
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, cast
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, cast
 
 from greenlet import GreenletExit
 
 from meinheld._files import FileWrapper
+from meinheld._locals import forget
 from meinheld._native import lib
 from meinheld._response import ErrorLog, ExcInfo, Response
+from meinheld._seat import seats
 
 if TYPE_CHECKING:
     from meinheld._native import CData
 
 
 class Sent:
-    """A file that is being sent, until its response has ended."""
+    """A file that is being sent, until its response has ended. Its close() is the application's,
+    and finds what that has kept for the request."""
 
-    __slots__ = ("context", "file", "title")
+    __slots__ = ("_context", "_file", "_locals", "_response", "title")
 
     def __init__(self, response: Response, file: FileWrapper) -> None:
         self.title = response.title()
-        self.file = file
-        self.context: Context = copy_context()  # the application's, in which its close() is called
+        self._file = file
+        self._response = response
+        self._context: Context = copy_context()
+        self._locals: Any = getattr(response, "locals", None)
+        if self._locals is not None:
+            del response.locals  # which would end with it
+
+    def close(self) -> None:
+        """Closes it. Raises what that does."""
+        seat = seats[get_ident()]
+        serving, seat.serving = seat.serving, self._response
+        if self._locals is not None:
+            self._response.locals = self._locals
+        try:
+            self._context.run(self._file.close)
+        finally:
+            seat.serving = serving
+            forget(self._response)
 
 
 class Keeper:
@@ -48,7 +68,7 @@ class Keeper:
         """Closes a file whose response has ended; there is nobody any more to answer if that
         fails. Raises what means something to run()."""
         try:
-            sent.context.run(sent.file.close)
+            sent.close()
         except (KeyboardInterrupt, SystemExit, GreenletExit):
             raise
         except BaseException:

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -47,12 +48,13 @@ from meinheld._descriptors import Descriptors
 from meinheld._events import Event, Gateway, Texts
 from meinheld._held import Holder
 from meinheld._limits import LONGEST
+from meinheld._locals import check_atomic
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, NO_TIMER, TIMER_RAN, Blocked, Parking
 from meinheld._pool import Pool
 from meinheld._reading import Reader
 from meinheld._response import ErrorLog
-from meinheld._seat import Seat, seats
+from meinheld._seat import Seat, loop_seats, seats
 from meinheld._switching import Switches
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ class Loop:
                 self._pool.start(self, self._fail)
             turner: greenlet | None = None
             while not self._over:
-                self._switches.enter(self._main, turner or greenlet(self._turn))
+                self._switches.enter(self._main, turner or greenlet(self._sit))
                 turner, self._next = self._next, None
         finally:
             try:
@@ -307,8 +309,16 @@ class Loop:
 
     # ---- the loop greenlets
 
-    def _turn(self) -> None:
+    def _sit(self) -> None:
         """What every loop greenlet runs, and main never."""
+        me = getcurrent()
+        loop_seats[me] = self.seat
+        try:
+            self._turn()
+        finally:
+            del loop_seats[me]
+
+    def _turn(self) -> None:
         me = self._current = getcurrent()
         request = self._gateway.request
         while True:
@@ -452,8 +462,10 @@ class Loop:
             raise RuntimeError("only a request's own greenlet can be parked, and not after its end")
         if self._over:
             raise RuntimeError("the server has stopped")
-        self._place(parking, me, timeout)
         seat = self.seat
+        if "django.db" in sys.modules:
+            check_atomic(seat)
+        self._place(parking, me, timeout)
         serving, seat.serving = seat.serving, None
         try:
             assert self._main is not None

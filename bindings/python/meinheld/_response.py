@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Final, Optional, Protocol
 
 from meinheld._environ import Environ
 from meinheld._files import FileWrapper
@@ -152,6 +152,7 @@ class Response:
         "greenlet",  # of environ["meinheld.client"], if the application has set it
         "head",  # None before start_response, _REFUSED after one that failed
         "known",  # what its request led to the last time
+        "locals",  # of the application, if it has any (_locals)
         "of_head",  # whether the request is HEAD; known here if it is sent by mail
         "share",  # of the loop: what may be sent before others have a turn
         "slot",
@@ -164,6 +165,7 @@ class Response:
     greenlet: Greenlet
     head: Head | None
     known: Known
+    locals: Any
     of_head: bool
     share: int
     slot: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
+from greenlet import greenlet
+
 if TYPE_CHECKING:
     from meinheld._loop import Loop
 
@@ -23,6 +25,9 @@ class Seat:
 
 # By thread. A loop's threads enter themselves, and leave with the run.
 seats: Final[dict[int, Seat]] = {}
+
+# By greenlet: those of the loops that run. Whichever of them runs in a thread is its loop.
+loop_seats: Final[dict[greenlet, Seat]] = {}
 
 
 def current_seat() -> Seat | None:

@@ -18,6 +18,7 @@ from meinheld._body import LEAVING
 from meinheld._calls import Call
 from meinheld._checks import number
 from meinheld._exceptions import timeout as timed_out
+from meinheld._locals import forget
 from meinheld._loop import Loop
 from meinheld._parking import EXPIRED, Parking
 from meinheld._response import ExcInfo
@@ -77,7 +78,7 @@ def _do(function: Callable[[Loop], None]) -> Loop | None:
 class Task:
     """What spawn() has begun."""
 
-    __slots__ = ("_call", "_context", "_error", "_result", "_waiters", "done", "loop")
+    __slots__ = ("_call", "_context", "_error", "_result", "_waiters", "done", "locals", "loop")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -118,6 +119,7 @@ class Task:
             loop.log(f"{_name(self._call)} failed", cast(ExcInfo, sys.exc_info()))
         finally:
             self._end()
+            forget(self)
 
     def abandon(self) -> None:
         """It will never run."""

@@ -23,6 +23,7 @@ from meinheld._exceptions import ClientDisconnected, Interruption
 from meinheld._files import FileWrapper
 from meinheld._hub import tell_ends
 from meinheld._input import NO_INPUT
+from meinheld._locals import forget, installed
 from meinheld._loop import VERSION, Loop
 from meinheld._native import lib
 from meinheld._pool import Pool
@@ -95,6 +96,7 @@ class Gateway:
             },
         )
         self._peers = self._plans.peers
+        self._has_locals = installed()
         self._known: dict[int, Known] = {}
         self._anything = Known(self._responses, {})  # for requests that are no known head
         self.shape = self._plans.learn
@@ -257,6 +259,8 @@ class Gateway:
         finally:
             response.stage = ALL
             response.environ = None  # which may lead back here
+            if self._has_locals:
+                forget(response)
 
     def _end_early(self, response: Response, exc: BaseException) -> None:
         """Deals with the exception being handled, by which a response has ended. Raises it if run()

@@ -15,7 +15,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from meinheld import _accesslog, _hub, _sockets, _tasks
+from meinheld import _accesslog, _hub, _locals, _sockets, _tasks
 from meinheld._accesslog import AccessLog, Ends, OpenLog
 from meinheld._checks import integer, number
 from meinheld._descriptors import cancel_wait, trampoline
@@ -159,10 +159,11 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
 
     Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt or
     SystemExit (anything else that it raises is a failure of its request); RuntimeError if nothing
-    listens; OSError."""
+    listens, or if patch_all(local=True) came too late; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
     count = _settings.threads if threads is None else integer("threads", threads, 0)
+    _locals.check()
     loop, listeners = _begin(app, count)
     signals = Signals(loop)
     try:

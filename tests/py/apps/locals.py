@@ -1,0 +1,116 @@
+"""What an application keeps in threading.local, of which an import of this makes meinheld's."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from meinheld import _locals, server
+from meinheld.common import Continuation
+
+_locals.install()
+
+_waiting: dict[str, Continuation] = {}
+_made: list[str] = []
+
+
+class Counted(threading.local):
+    """How often it was made is how many have had it."""
+
+    def __init__(self, what: str) -> None:
+        _made.append(what)
+
+
+class Told:
+    """Tells of its end."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __del__(self) -> None:
+        print(f"{self._name} is gone", file=sys.stderr, flush=True)
+
+
+kept = threading.local()
+counted = Counted("made")
+
+
+def seen() -> str:
+    return str(getattr(kept, "value", "nothing"))
+
+
+def wait(name: str) -> Iterable[bytes]:
+    kept.value = name
+    continuation = _waiting[name] = Continuation()
+    print(f"{name} waits", file=sys.stderr, flush=True)
+    continuation.suspend()
+    return [seen().encode()]
+
+
+def stream(name: str) -> Iterator[bytes]:
+    kept.value = name
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first "
+        yield from wait(seen())
+
+    return pieces()
+
+
+def tell(name: str) -> Iterable[bytes]:
+    """Its continuation, which is not forgotten, must not keep what the request has kept."""
+    kept.told = Told(name)
+    _waiting[name] = Continuation()
+    return [name.encode()]
+
+
+def spawn(name: str) -> Iterable[bytes]:
+    kept.value = "the request's"
+
+    def task() -> str:
+        before = seen()
+        kept.value = f"{name}'s"
+        kept.told = Told(name)
+        server.sleep(0.001)
+        return f"{before}, {seen()}"
+
+    told: str = server.spawn(task).get(20)
+    return [f"{told}, {seen()}".encode()]
+
+
+def schedule(name: str) -> Iterable[bytes]:
+    kept.value = "the request's"
+
+    def call() -> None:
+        print(f"{name} sees {seen()}", file=sys.stderr, flush=True)
+
+    server.schedule_call(0, call)
+    return [b""]
+
+
+def resume(name: str) -> Iterable[bytes]:
+    return [str(_waiting[name].resume()).encode()]
+
+
+def see(name: str) -> Iterable[bytes]:
+    return [seen().encode()]
+
+
+def count(name: str) -> Iterable[bytes]:
+    _ = counted.__dict__, counted.__dict__
+    return [str(len(_made)).encode()]
+
+
+TARGETS: dict[str, Callable[[str], Iterable[bytes]]] = {
+    function.__name__: function
+    for function in (wait, stream, tell, spawn, schedule, resume, see, count)
+}
+
+
+def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    target, _, name = environ["PATH_INFO"][1:].partition("/")
+    body = TARGETS[target](name)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return body
