@@ -290,11 +290,11 @@ def check_atomic(seat: Seat) -> None:
         open_in += [c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block]
     if open_in:
         _warned = True
-        title = getattr(seat.serving, "title", None)
+        served: Any = seat.serving
         _logger.warning(
             "%s waits inside transaction.atomic() (%s): the requests that are served meanwhile use"
             " its connection, and end its transaction. meinheld.patch.patch_all(local=True) gives"
             " each its own",
-            title() if title else "a task",
+            "something" if served is None else served.title(),
             ", ".join(open_in),
         )

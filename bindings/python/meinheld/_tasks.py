@@ -126,6 +126,10 @@ class Task:
         self._error = RuntimeError("the server has stopped")
         self._end()
 
+    def title(self) -> str:
+        """What the log calls it."""
+        return f"the task {_name(self._call)}"
+
     def _end(self) -> None:
         with _lock:
             _unbegun.discard(self)

@@ -29,11 +29,13 @@ from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
 from meinheld._tasks import schedule_call, sleep, spawn
+from meinheld._watchdog import Heartbeat, WatchedSeat, call_each_second, watched
 from meinheld._wsgi import Application, Gateway
 
 __all__ = [
     "cancel_wait",
     "get_backlog",
+    "get_block_warning",
     "get_client_body_buffer_size",
     "get_environ",
     "get_ident",
@@ -51,9 +53,11 @@ __all__ = [
     "set_access_log",
     "set_access_logger",
     "set_backlog",
+    "set_block_warning",
     "set_client_body_buffer_size",
     "set_environ",
     "set_error_logger",
+    "set_fastwatchdog",
     "set_keepalive",
     "set_limits",
     "set_listen_socket",
@@ -62,6 +66,7 @@ __all__ = [
     "set_picoev_max_fd",
     "set_stream_request_body",
     "set_threads",
+    "set_watchdog",
     "shutdown",
     "sleep",
     "spawn",
@@ -85,6 +90,9 @@ class _Settings:
         self.picoev_max_fd = 1024
         self.threads = 0
         self.max_suspended = 0
+        self.block_warning = 0.0
+        self.watchdog: Callable[[], object] | None = None
+        self.fast_watchdog: tuple[int, int, float] | None = None
         self.statics: dict[bytes, StaticFiles] = {}
         self.environ: dict[str, str] = {}
         self.log: ErrorLog = _log
@@ -173,7 +181,8 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
                     _hub.listen(loop.hub, listener.fileno(), listener.place.wildcard)
                 for prefix, files in list(_settings.statics.items()):
                     _hub.serve_files(loop.hub, prefix, files)
-                loop.run()
+                with watched(loop):
+                    loop.run()
             finally:
                 _end(loop)  # while no signal can interrupt it
         if signals.interrupted:  # it came while the run was ending
@@ -203,6 +212,10 @@ def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
         _tasks.begin(loop)
         if log:
             _logs[loop] = log
+        if _settings.fast_watchdog is not None:
+            call_each_second(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
+        elif _settings.watchdog is not None:
+            call_each_second(loop, _settings.watchdog)
     return loop, listeners
 
 
@@ -213,6 +226,8 @@ def _make_loop(
     hub = _hub.new_hub(_settings.limits, _settings.picoev_max_fd)
     loop = Loop(hub, gateway, _settings.log, pool=gateway.pool, max_held=_settings.max_suspended)
     try:
+        if _settings.block_warning:
+            loop.seat = WatchedSeat(loop, _settings.block_warning)
         gateway.attach(loop)
         if log:
             _hub.write_access_log(hub, log.fd, log.log.native)
@@ -419,6 +434,42 @@ def set_max_suspended(count: int) -> None:
 def get_max_suspended() -> int:
     """See set_max_suspended."""
     return _settings.max_suspended
+
+
+def set_block_warning(seconds: float) -> None:
+    """How long a request or task may hold the loop, so that nobody else is served, before the error
+    log gets its method and URI, or its function's name, with the stack of the loop's thread; and
+    once more, with the seconds, when it lets go. It is looked for four times in that time. With
+    threads, requests do not hold the loop, and are not told of. 0: never. Taken when a run begins.
+    0. Raises TypeError and ValueError."""
+    _settings.block_warning = number("block_warning", seconds)
+
+
+def get_block_warning() -> float:
+    """See set_block_warning."""
+    return _settings.block_warning
+
+
+def set_watchdog(watchdog: Callable[[], object] | None) -> None:
+    """A function that the loop calls, without arguments, when a run begins and then at most once a
+    second, also while nothing happens and while it drains; but not while something holds it. None:
+    none. What it raises goes to the error log. Taken when a run begins. Raises TypeError for what
+    can't be called."""
+    if watchdog is not None and not callable(watchdog):
+        raise TypeError(f"a watchdog must be callable, not {watchdog!r}")
+    _settings.watchdog = watchdog
+
+
+def set_fastwatchdog(fd: int | None, ppid: int = 0, timeout: float = 0) -> None:
+    """The same for gunicorn's heartbeat of old, in place of any set_watchdog(): the mode of the
+    open file fd is changed (fchmod(2)) as often; and if ppid is not the parent process any more,
+    the server stops as by shutdown(timeout). fd None: no heartbeat. Taken when a run begins. Raises
+    TypeError and ValueError."""
+    if fd is None:
+        _settings.fast_watchdog = None
+        return
+    parent, seconds = integer("ppid", ppid, 0), number("timeout", timeout)
+    _settings.fast_watchdog = (integer("fd", fd, 0), parent, seconds)
 
 
 def set_backlog(connections: int) -> None:
