@@ -36,6 +36,12 @@ def in_greenlet(function: Callable[[], Any]) -> Any:
     return greenlet(function).switch()
 
 
+def collect() -> None:
+    """PyPy calls a finalizer in one collection, and frees what that has let go in the next."""
+    for _ in range(3):
+        gc.collect()
+
+
 OTHERS = pytest.mark.parametrize("elsewhere", [in_thread, in_greenlet])
 
 
@@ -170,7 +176,7 @@ def test_values_end_with_their_local() -> None:
     kept.value = value = Value()
     found = weakref.ref(value)
     del value, kept
-    gc.collect()
+    collect()
     assert found() is None
 
 
@@ -180,7 +186,7 @@ def test_a_cycle_through_a_local_is_garbage() -> None:
     kept.value = value
     found = weakref.ref(value)
     del value, kept
-    gc.collect()
+    collect()
     assert found() is None
 
 
@@ -193,7 +199,7 @@ def test_values_end_with_their_thread_or_greenlet(elsewhere: Callable[..., Any])
         return weakref.ref(kept.value)
 
     found = elsewhere(other)
-    gc.collect()
+    collect()
     assert found() is None
 
 
@@ -203,10 +209,11 @@ def test_a_thread_forgets_the_locals_that_it_has_had() -> None:
             kept = local()
             kept.number = number
             del kept
-            gc.collect(0)
+            if number % 100 == 99:  # for PyPy
+                gc.collect()
         return len(_locals._of_thread.locals._insides)
 
-    assert in_thread(other) < 200
+    assert in_thread(other) < 500
 
 
 # ---- in a server
@@ -250,6 +257,7 @@ def test_init_is_called_for_each_request(server: Server) -> None:
 def test_values_end_with_their_request_whoever_keeps_that(server: Server) -> None:
     with server.connect() as client:
         assert client.get("/tell/it").body == b"it"
+        client.get("/collect")
         server.wait_for_log("it is gone")
 
 
@@ -257,6 +265,7 @@ def test_tasks_and_calls_have_their_own(server: Server) -> None:
     with server.connect() as client:
         body = client.get("/spawn/task").body
         assert body == b"nothing, task's, the request's"
+        client.get("/collect")
         server.wait_for_log("task is gone")
         client.get("/schedule/call")
         server.wait_for_log("call sees nothing\n")

@@ -33,10 +33,13 @@ _of_thread: Final = _original()  # its attribute: the home of each thread
 _find_seat: Final = loop_seats.get
 _logger: Final = logging.getLogger("meinheld.error")
 
-# Whose locals must not be of the interpreter's kind when a server starts; those of the standard
-# library may be.
+# Whose locals must not be of the interpreter's kind when a server starts, and whose may be: PyPy's
+# greenlets are made of some.
 _WRONG_IN: Final = ("asgiref", "django", "sqlalchemy")
-_RIGHT_IN: Final = getattr(sys, "stdlib_module_names", frozenset({"asyncio", "multiprocessing"}))
+_RIGHT_IN: Final = {
+    "greenlet",
+    *getattr(sys, "stdlib_module_names", ("asyncio", "multiprocessing")),
+}
 
 # Local objects that a home knows before it looks whether they are still there.
 _ROOM: Final = 64
