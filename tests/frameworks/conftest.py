@@ -16,8 +16,8 @@ from harness import Server, serving
 from rawclient import Client
 from visitor import FILE, http_client, site_environment
 
-# Dash stands on pydantic, which has no release for PyPy 3.9, and psycopg on a ctypes that keeps weak
-# references to what PyPy 3.9 has none to.
+# Dash stands on pydantic, which has no release for PyPy 3.9, and psycopg there on a ctypes that
+# takes weak references to what has none.
 _WITHOUT_PYPY = ["test_dash.py", "test_transactions.py"]
 collect_ignore = _WITHOUT_PYPY if sys.implementation.name == "pypy" else []
 

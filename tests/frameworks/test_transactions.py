@@ -51,9 +51,9 @@ def written(postgres: Postgres) -> Callable[[], dict[str, int]]:
     return count
 
 
-def hold(server: Server, client: Client) -> None:
-    client.send(request("/hold/held/later"))
-    server.wait_for_log("held waits\n")
+def hold(server: Server, client: Client, name: str = "held") -> None:
+    client.send(request(f"/hold/{name}/later"))
+    server.wait_for_log(f"{name} waits\n")
 
 
 def told(client: Client) -> dict[str, Any]:
@@ -98,15 +98,18 @@ def test_without_it_a_request_of_a_loop_closes_django_s_connection_under_one_tha
     start: Start, mode: Mode, written: Callable[[], dict[str, int]]
 ) -> None:
     in_loop = "threads" not in mode  # a thread is a request's own while that waits
-    server = start("django", False, tracebacks=2 * in_loop)
+    server = start("django", False, tracebacks=3 * in_loop)
     with server.connect() as held, server.connect() as other:
         hold(server, held)
         other.send(request("/write/other/commit"))
         statuses = [other.read_response().status]
-        other.get("/resume/held/commit")
-        statuses.append(held.read_response().status)
-    assert statuses == ([500, 500] if in_loop else [200, 200])
-    assert written() == ({} if in_loop else {"held": 2, "other": 2})
+        for name in ("held", "again"):
+            if name == "again":
+                hold(server, held, name)
+            other.get(f"/resume/{name}/commit")
+            statuses.append(held.read_response().status)
+    assert statuses == ([500] * 3 if in_loop else [200] * 3)
+    assert written() == ({} if in_loop else {"held": 2, "other": 2, "again": 2})
     assert server.log.count(WARNING) == in_loop
     assert server.log.count(f"GET /hold/held/later {WARNING}") == in_loop
 
@@ -172,8 +175,10 @@ def test_connections_end_with_their_requests(start: Start, postgres: Postgres) -
 def test_a_server_does_not_start_if_connections_are_kept_by_thread_already(
     spawn: Callable[..., Process], before: str, names: set[str]
 ) -> None:
-    late = "from meinheld import _locals, server; _locals.install()"
+    late = "from meinheld import patch, server; patch.patch_local()"
     process = spawn([sys.executable, "-c", f"{before}\n{late}\nserver.run(print)"])
     assert process.wait() == 1
-    found = re.search(r"^RuntimeError: patch_all.* came after (.*), which keeps", process.log, re.M)
+    found = re.search(
+        r"^RuntimeError: patch_local.* came after (.*), which keeps", process.log, re.M
+    )
     assert found and names <= {*found[1].split(" and ")}

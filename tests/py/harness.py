@@ -38,11 +38,11 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
-def tool(name: str, path: str | None = None) -> str:
-    """The path of a program that a test drives, found in path, or else in PATH. Where it is missing
-    the test is skipped, but on CI, which installs them all, it fails."""
-    if found := shutil.which(name, path=path):
-        return found
+def tool(name: str) -> str:
+    """The path of a program that a test drives. Where it is missing the test is skipped, but on CI,
+    which installs them all, it fails."""
+    if path := shutil.which(name):
+        return path
     message = f"{name} is not installed"
     if os.environ.get("TESTS_IN_CI"):
         pytest.fail(message)

@@ -26,13 +26,6 @@ APP = "apps.databases:app"
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
     server = Redis()
     yield server

@@ -282,15 +282,23 @@ server.run(lambda environ, start_response: [])
 
 
 def test_what_came_before_it_is_named_when_a_server_starts(spawn: Spawn) -> None:
-    script = "import threading\nmine = threading.local()\nfrom meinheld import _locals\n"
-    process = spawn([sys.executable, "-c", f"{script}_locals.install()\n{RUN}"])
+    script = "import threading\nmine = threading.local()\nfrom meinheld import patch\n"
+    process = spawn([sys.executable, "-c", f"{script}patch.patch_local()\n{RUN}"])
     assert process.wait() == 0
-    assert process.log.count("patch_all(local=True) came after __main__, which") == 1
+    assert process.log.count("patch_local() came after __main__, which") == 1
 
 
 def test_locals_of_the_standard_library_may_come_before_it(spawn: Spawn) -> None:
-    script = "import asyncio, multiprocessing\nfrom meinheld import _locals\n"
-    script += "asyncio.new_event_loop().close()\n_locals.install()\n_locals.install()\n"
+    script = "import asyncio, multiprocessing\nfrom meinheld import patch\n"
+    script += "asyncio.new_event_loop().close()\npatch.patch_all(local=True)\npatch.patch_local()\n"
+    process = spawn([sys.executable, "-c", script + RUN])
+    assert process.wait() == 0
+    assert process.log == ""
+
+
+def test_a_name_that_was_imported_before_it_is_replaced(spawn: Spawn) -> None:
+    script = "from threading import local\nfrom meinheld import _locals, patch\n"
+    script += "patch.patch_local()\nassert local is _locals.local\n"
     process = spawn([sys.executable, "-c", script + RUN])
     assert process.wait() == 0
     assert process.log == ""

@@ -7,11 +7,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import get_ident
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from harness import Process, Server, wait_until
 from meinheld import server as meinheld_server
+from meinheld._tasks import Task
+from meinheld._watchdog import WatchedSeat
 from rawclient import request
 
 Serve = Callable[..., Server]
@@ -56,6 +60,24 @@ def test_what_holds_the_loop_is_told_of_once_with_its_stack_and_once_when_it_let
             client.read_response()
             assert other.get("/").body == b"done"
         assert server.log.count("holds the loop") == 2
+
+
+def test_a_look_tells_of_nothing_twice() -> None:
+    logged: list[str] = []
+    loop: Any = SimpleNamespace(log=lambda message, exc_info: logged.append(message))
+    seat = WatchedSeat(loop, 0.0)
+    assert seat.look(get_ident(), None) is None
+    task = seat.serving = Task(lambda: open_gate)
+    told = seat.look(get_ident(), None)
+    assert seat.look(get_ident(), told) is told
+    assert len(logged) == 1 and "test_a_look_tells" in logged[0]
+    seat.serving = None
+    seat.serving = task
+    assert [message.partition(" after ")[0] for message in logged[1:]] == [
+        "the task test_a_look_tells_of_nothing_twice.<locals>.<lambda> has let go of the loop"
+    ]
+    assert seat.look(get_ident(), told) is not told
+    assert len(logged) == 3
 
 
 def test_what_waits_does_not_hold_the_loop(serve: Serve) -> None:

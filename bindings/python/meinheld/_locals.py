@@ -1,4 +1,4 @@
-"""What threading.local is after ``meinheld.patch.patch_all(local=True)``: values of a request.
+"""What threading.local is after ``meinheld.patch.patch_local()``: values of a request.
 
 Requests that wait share the loop's thread with those that are served meanwhile, and so they share
 what a framework keeps by thread: a database's connection, and with it a transaction. Here values
@@ -216,8 +216,8 @@ def forget(holder: Any) -> None:
 
 
 def install() -> None:
-    """Has threading.local be the one above; before anything that makes some is imported, which
-    check() looks at. A second call has no effect."""
+    """Has threading.local be the one above; before anything makes or subclasses some, which check()
+    looks at. A second call has no effect."""
     for module, name in ((threading, "local"), (_thread, "_local"), (_threading_local, "local")):
         setattr(module, name, local)
 
@@ -241,7 +241,7 @@ def check() -> None:
             wrong.update(dict.fromkeys(names))
         elif tops.isdisjoint(_RIGHT_IN) and __name__ not in names:
             doubtful.update(dict.fromkeys(names))
-    late = "patch_all(local=True) came after %s, which keeps values by thread"
+    late = "patch_local() came after %s, which keeps values by thread"
     if doubtful:
         _logger.warning(late, " and ".join(doubtful))
     if wrong:
@@ -275,7 +275,7 @@ def _check_asgiref() -> None:
         probe = module.Local(thread_critical=True)
         probe.value = None
         if greenlet(lambda: hasattr(probe, "value")).switch():
-            raise RuntimeError("asgiref keeps values by thread: patch_all(local=True) needs 3.7")
+            raise RuntimeError("asgiref keeps values by thread: patch_local() needs 3.7 of it")
 
 
 # ---- without it
@@ -296,8 +296,8 @@ def check_atomic(seat: Seat) -> None:
         served: Any = seat.serving
         _logger.warning(
             "%s waits inside transaction.atomic() (%s): the requests that are served meanwhile use"
-            " its connection, and end its transaction. meinheld.patch.patch_all(local=True) gives"
-            " each its own",
+            " its connection, and end its transaction. meinheld.patch.patch_local() gives each its"
+            " own",
             "something" if served is None else served.title(),
             ", ".join(open_in),
         )

@@ -18,13 +18,15 @@ from __future__ import annotations
 import select
 import socket as _socket
 import sys
+import threading
 import time
 from typing import Any
 
-from meinheld import _blocking, _select, msocket
+from meinheld import _blocking, _locals, _select, msocket
 
 __all__ = [
     "patch_all",
+    "patch_local",
     "patch_psycopg",
     "patch_psycopg2",
     "patch_select",
@@ -34,13 +36,15 @@ __all__ = [
 ]
 
 
-def patch_all(socket: bool = True, aggressive: bool = True) -> None:
+def patch_all(socket: bool = True, aggressive: bool = True, local: bool = False) -> None:
     """Patches `socket` and `ssl`, and if aggressive what else of the standard library waits:
-    `select` and `time.sleep`."""
+    `select` and `time.sleep`; if local, `threading.local`, by patch_local()."""
     if socket:
         patch_socket(aggressive)
     if aggressive:
         patch_time()
+    if local:
+        patch_local()
 
 
 def patch_socket(aggressive: bool = True) -> None:
@@ -84,6 +88,13 @@ def patch_select() -> None:
 def patch_time() -> None:
     """Has time.sleep() wait in the loop."""
     _replace(time, "sleep", _blocking.sleep)
+
+
+def patch_local() -> None:
+    """Has threading.local keep values by requests, in place of threads (docs/locals.md). To be
+    called before anything makes or subclasses some: server.run() looks."""
+    _replace(threading, "local", _locals.local)
+    _locals.install()
 
 
 def _replace(module: Any, name: str, ours: Any) -> None:

@@ -167,7 +167,7 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
 
     Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt or
     SystemExit (anything else that it raises is a failure of its request); RuntimeError if nothing
-    listens, or if patch_all(local=True) came too late; OSError."""
+    listens, or if patch_local() came too late; OSError."""
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
     count = _settings.threads if threads is None else integer("threads", threads, 0)

@@ -1,17 +1,18 @@
 """Work in transactions of PostgreSQL, by Django's connection and by a scoped session of SQLAlchemy.
 
-SITE_POSTGRES is the directory of the server's socket; with SITE_LOCALS values of threading.local
-are kept for each request, else by thread."""
+SITE_POSTGRES is the directory of the server's socket; with SITE_LOCALS all is patched, and values
+of threading.local are requests', else threads'."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from meinheld import _locals
+from meinheld import patch
 
 if "SITE_LOCALS" in os.environ:
-    _locals.install()  # before what follows
+    patch.patch_all(local=True)  # before what follows
+    patch.patch_psycopg()  # so that queries wait too, and not what is between them alone
 
 import json
 from collections.abc import Callable, Iterable

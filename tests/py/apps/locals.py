@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from meinheld import _locals, server
+from meinheld import patch, server
 from meinheld.common import Continuation
 
-_locals.install()
+patch.patch_local()
 
 _waiting: dict[str, Continuation] = {}
 _made: list[str] = []
+_tasks: list[Any] = []
 
 
 class Counted(threading.local):
@@ -77,8 +78,9 @@ def spawn(name: str) -> Iterable[bytes]:
         server.sleep(0.001)
         return f"{before}, {seen()}"
 
-    told: str = server.spawn(task).get(20)
-    return [f"{told}, {seen()}".encode()]
+    begun = server.spawn(task)
+    _tasks.append(begun)  # whom keeping must not keep what the task has kept
+    return [f"{begun.get(20)}, {seen()}".encode()]
 
 
 def schedule(name: str) -> Iterable[bytes]:
