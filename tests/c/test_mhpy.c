@@ -61,6 +61,69 @@ static void a_watch_that_takes_anothers_place_is_counted_once(void) {
     close(fds[1]);
 }
 
+/* ---- taking the socket ----------------------------------------------------------------------- */
+
+#define UPGRADE "GET / HTTP/1.1\r\n" HOST "Connection: upgrade\r\nUpgrade: x\r\n\r\n"
+
+static void an_upgrade_takes_the_socket_and_what_was_read(void) {
+    char buf[16];
+    size_t n = 2;
+    host h;
+    open_host(&h);
+    int64_t name = ask_by(&h, UPGRADE "rest");
+    CHECK_INT(mhpy_upgrade(h.hub, name, buf, &n), MH_EINVAL);
+    CHECK_INT(n, 4);
+    n = sizeof buf;
+    int fd = mhpy_upgrade(h.hub, name, buf, &n);
+    REQUIRE(fd >= 0);
+    CHECK_MEM(buf, n, "rest");
+    CHECK_INT(mhpy_upgrade(h.hub, name, buf, &n), MH_ECLOSED);
+    CHECK_INT(say_hello_to(&h, name), MH_ECLOSED);
+    TURN_UNTIL(&h, h.finished == name);
+    CHECK_INT(h.why, MH_FINISH_UPGRADED);
+    CHECK_INT(mhpy_upgrade(h.hub, name, buf, &n), MH_ECLOSED);
+    CHECK_INT(mhpy_upgrade(NULL, name, buf, &n), MH_ECLOSED);
+    CHECK_INT(write(fd, "mine", 4), 4);
+    TURN_UNTIL(&h, h.client.n == 4);
+    CHECK_MEM(h.client.in, h.client.n, "mine");
+    close(fd);
+    close_host(&h);
+}
+
+/* The answer before it has to leave first, and a client that does not read keeps it. */
+static void an_upgrade_comes_after_the_answer_before_it(void) {
+    static char body[1 << 20];
+    char buf[16];
+    size_t n = sizeof buf;
+    host h;
+    mhpy_batch batch;
+    init_host(&h);
+    h.options.config.high_water = 1 << 24;
+    open_hub(&h);
+    connect_client(&h);
+    int64_t first = ask(&h);
+    CHECK_INT(mhpy_answer(h.hub, first, "200 OK", 6, 1, body, sizeof body, MHPY_NOW), MH_OK);
+    REQUIRE(send(h.client.fd, UPGRADE "rest", sizeof UPGRADE "rest" - 1, MSG_NOSIGNAL) > 0);
+    while (mhpy_step(h.hub, h.step_ms, &batch) == 0)
+        continue;
+    REQUIRE(batch.ints[0] == MHPY_REQUEST);
+    int64_t second = batch.ints[1];
+    CHECK_INT(mhpy_upgrade(h.hub, second, buf, &n), MH_EAGAIN);
+    int fd = -1;
+    for (uint64_t end = real_ms() + UNTIL_MS; fd < 0 && real_ms() < end;) {
+        turn(&h);
+        n = sizeof buf;
+        fd = mhpy_upgrade(h.hub, second, buf, &n);
+    }
+    REQUIRE(fd >= 0);
+    CHECK_MEM(buf, n, "rest");
+    CHECK_INT(write(fd, "mine", 4), 4);
+    TURN_UNTIL(&h, h.client.n > sizeof body && h.client.in[h.client.n - 1] == 'e');
+    CHECK_MEM(h.client.in + h.client.n - 4, 4, "mine");
+    close(fd);
+    close_host(&h);
+}
+
 /* ---- logs and ends --------------------------------------------------------------------------- */
 
 /* Which a step takes as it is: nobody reads the log. */
@@ -196,6 +259,8 @@ static void a_request_for_a_file_becomes_no_event(void) {
 int main(void) {
     RUN(a_part_of_a_body_is_read_without_waiting_for_the_rest);
     RUN(a_watch_that_takes_anothers_place_is_counted_once);
+    RUN(an_upgrade_takes_the_socket_and_what_was_read);
+    RUN(an_upgrade_comes_after_the_answer_before_it);
     RUN(trouble_is_told);
     RUN(an_end_is_told_without_waiting_for_more);
     RUN(a_refusal_is_told_with_its_line);

@@ -164,6 +164,7 @@ int mhpy_trim(mhpy *hub);
 int mhpy_keep(mhpy *hub, int64_t name);
 int mhpy_wait(mhpy *hub, int64_t name);
 int mhpy_fd(mhpy *hub, int64_t name);
+int mhpy_upgrade(mhpy *hub, int64_t name, char *buf, size_t *n);
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole);
 int mhpy_check(const char *head, size_t head_n, size_t pieces);
 mhpy_made *mhpy_make(const char *head, size_t head_n, size_t pieces);

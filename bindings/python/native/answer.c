@@ -338,6 +338,19 @@ int mhpy_fd(mhpy *hub, int64_t name) {
     return req ? mh_req_fd(req) : MH_ECLOSED;
 }
 
+int mhpy_upgrade(mhpy *hub, int64_t name, char *buf, size_t *n) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    size_t cap = *n;
+    int rc = mh_req_upgrade(req, buf, n);
+    if (rc != MH_EAGAIN) return rc;
+    mh_loop_flush(hub->loop); /* which may end requests */
+    req = find(hub, name, &slot);
+    *n = cap;
+    return req ? mh_req_upgrade(req, buf, n) : MH_ECLOSED;
+}
+
 int64_t mhpy_read(mhpy *hub, int64_t name, char *buf, size_t cap, int whole) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);

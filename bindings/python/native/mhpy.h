@@ -194,6 +194,10 @@ int mhpy_keep(mhpy *hub, int64_t name);
 int mhpy_wait(mhpy *hub, int64_t name);
 /* mh_req_fd. Errors: MH_ECLOSED. */
 int mhpy_fd(mhpy *hub, int64_t name);
+/* mh_req_upgrade, once what is due to leave before it has left as far as the socket takes it:
+ * returns the descriptor, the caller's from then on. MHPY_FINISH follows. Errors: MH_ECLOSED,
+ * MH_ESTATE, MH_EAGAIN, MH_EINVAL (buf is too small: *n says what it takes). */
+int mhpy_upgrade(mhpy *hub, int64_t name, char *buf, size_t *n);
 /* Reads body bytes until buf is full, the body ends or more must arrive; unless whole only until
  * there are any, so that the library does not take the caller for one who waits for more. Returns
  * count << 2 | MHPY_READ_*; after MHPY_READ_WAIT follows MHPY_READABLE or, if the peer leaves
