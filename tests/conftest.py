@@ -45,6 +45,7 @@ TWICE = {
     "test_errors",
     "test_events",
     "test_files",
+    "test_handshake",
     "test_hello",
     "test_http_clients",
     "test_input",
@@ -60,6 +61,8 @@ TWICE = {
     "test_sync_served",
     "test_streams",
     "test_tasks",
+    "test_websocket",
+    "test_websocket_ends",
     "test_wsgi",
     "test_wsgi_errors",
 }

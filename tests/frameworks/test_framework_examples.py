@@ -7,6 +7,9 @@ from collections.abc import Callable
 import pytest
 from harness import Process
 from rawclient import Client
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 Run = Callable[..., tuple[Process, tuple[str, int]]]
 
@@ -23,3 +26,20 @@ def test_hello_in_a_framework(run_example: Run, name: str, target: str, body: by
     with Client(address) as client:
         for _ in range(2):
             assert client.get(target).body == body
+
+
+def test_a_chat_in_flask_reaches_all_but_other_pages(run_example: Run) -> None:
+    _, (host, port) = run_example("websocket_flask.py")
+    url = f"ws://{host}:{port}/chat"
+    with Client((host, port)) as client:
+        assert b"new WebSocket(" in client.get("/").body
+        assert client.get("/chat").status == 400
+    with connect(url, origin=Origin(f"http://{host}:{port}")) as one, connect(url) as two:
+        for ws in (two, one):
+            ws.send("hello")
+            assert one.recv() == two.recv() == "hello"
+        two.close()
+        one.send("alone")
+        assert one.recv() == "alone"
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url, origin=Origin("http://elsewhere.example"))

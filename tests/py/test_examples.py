@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import EXAMPLES, Process, wait_until
 from rawclient import Client, request
+from websockets.sync.client import connect
 
 Run = Callable[..., tuple[Process, tuple[str, int]]]
 
@@ -45,6 +46,16 @@ def test_prefork_serves_by_each_process_and_ends_all(run_example: Run) -> None:
     process.signal(signal.SIGTERM)
     assert process.wait() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_what_comes_by_websocket_is_sent_back(run_example: Run) -> None:
+    _, (host, port) = run_example("websocket_echo.py")
+    with connect(f"ws://{host}:{port}/") as one, connect(f"ws://{host}:{port}/") as two:
+        for message in ("text", b"bytes"):
+            one.send(message)
+            two.send("another")
+            assert one.recv() == message
+            assert two.recv() == "another"
 
 
 def test_one_request_waits_for_another(run_example: Run) -> None:

@@ -94,4 +94,4 @@ class Calls:
     def _finish(self, call: Call) -> None:
         if call.counts:
             self.awaited -= 1
-            self._loop.call_finished()
+            self._loop.end_if_drained()

@@ -29,3 +29,8 @@ class ServerStopping(Interruption):
 class ServerBusy(Interruption):
     """As many requests are suspended as may be (server.set_max_suspended). Uncaught, as
     ServerStopping."""
+
+
+class WebSocketClosed(ConnectionError):
+    """Nothing can be sent any more by a WebSocket, be it that its client has left, or that one of
+    the two sides has closed it."""

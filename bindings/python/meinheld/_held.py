@@ -20,7 +20,8 @@ class Held(Protocol):
 
 
 class Holder:
-    """Those of one loop. All of it is for the loop's own thread, but release()."""
+    """Those of one loop. All of it is for the loop's own thread, but release() and
+    client_left()."""
 
     __slots__ = ("_loop", "_most", "_stopping", "_waits")
 
@@ -39,9 +40,11 @@ class Holder:
             return _stopping()
         if self._most and len(self._waits) >= self._most:
             return ServerBusy(f"{self._most} requests are suspended already")
-        hub = self._loop.hub
-        code = lib.mhpy_keep(hub, name) if half_close else lib.mhpy_wait(hub, name)
-        if code < 0:
+        here = self._loop.upgrades.is_open(name)
+        if here is None:
+            wait = lib.mhpy_keep if half_close else lib.mhpy_wait
+            here = wait(self._loop.hub, name) == lib.MH_OK
+        if not here:
             return _left()
         self._waits[name] = held
         return None
@@ -51,7 +54,7 @@ class Holder:
         self._waits.pop(name, None)
 
     def client_left(self, name: int) -> None:
-        """A request has lost its client; no effect if it does not wait."""
+        """A request has lost its client; no effect if it does not wait. From any thread."""
         held = self._waits.get(name)
         if held is not None:
             held.interrupt(_left())

@@ -56,6 +56,7 @@ from meinheld._reading import Reader
 from meinheld._response import ErrorLog
 from meinheld._seat import Seat, loop_seats, seats
 from meinheld._switching import Switches
+from meinheld._upgrades import Upgrades
 
 if TYPE_CHECKING:
     from meinheld._native import Batch, Hub
@@ -116,8 +117,10 @@ class Loop:
         self._timers: dict[int, Parking | Calls] = {}
         self.calls = Calls(self)
         self._drained = False
+        self._patient = True  # a drain waits for more than the C half
         self._watches: dict[int, Callable[[int, int], None]] = {}
         self.descriptors = Descriptors(self)
+        self.upgrades = Upgrades(self)
         # (parking, value), or (None, function) of post().
         self._ready: deque[tuple[Parking | None, Any]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
@@ -216,11 +219,17 @@ class Loop:
         if ms:
             self.calls.add(time.monotonic() + ms / 1000, self._stop_waiting, False)
         self.holder.stop()
+        self.upgrades.drain()
 
     def _stop_waiting(self) -> None:
-        """The time of a drain is over: what is scheduled is not waited for either."""
-        self.calls.awaited = 0
-        self.call_finished()
+        """The time of a drain is over: what is scheduled or upgraded is not waited for either."""
+        self._patient = False
+        self.end_if_drained()
+
+    @property
+    def draining(self) -> bool:
+        """A drain has begun."""
+        return self._draining
 
     def post(self, function: Callable[[], None]) -> None:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
@@ -271,9 +280,9 @@ class Loop:
             raise error_of(timer, 0, "arming a timer")
         self._timers[timer] = self.calls
 
-    def call_finished(self) -> None:
-        """A call that a drain waits for was made, or cancelled."""
-        if self._drained and not self.calls.awaited:
+    def end_if_drained(self) -> None:
+        """Ends the run, if a drain has ended and there is nothing more that it waits for."""
+        if self._drained and not (self._patient and (self.calls.awaited or self.upgrades)):
             self._over = True
 
     def pause(self) -> None:
@@ -380,7 +389,8 @@ class Loop:
             gateway.returned(a)
         elif kind == lib.MHPY_FINISH:
             self._fresh_context()
-            self.holder.client_left(a)
+            if b != lib.MH_FINISH_UPGRADED:
+                self.holder.client_left(a)
             gateway.finish(a, b, c)
         elif kind == lib.MHPY_HANGUP:
             self.holder.client_left(a)
@@ -406,7 +416,7 @@ class Loop:
             gateway.unsent(a, b)
         elif kind == lib.MHPY_DRAINED:
             self._drained = True
-            self.call_finished()
+            self.end_if_drained()
         else:
             raise RuntimeError(f"the C half speaks of an event {kind} that is not known here")
 
@@ -574,6 +584,7 @@ class Loop:
         self._current = None
         while self._spares:
             self._switches.throw(self._spares.pop())
+        self.upgrades.end(self._pid != os.getpid())
         if self._pid == os.getpid():
             raised = self._end_requests() or raised
         self._timers.clear()

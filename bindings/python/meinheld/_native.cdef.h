@@ -21,7 +21,12 @@ enum {
 
 enum { MH_READ = 1, MH_WRITE = 2, MH_ERROR = 4 };
 
-enum { MH_FINISH_DONE = 0, MH_FINISH_TIMEOUT = 2, MH_FINISH_FILE = 5 };
+enum {
+    MH_FINISH_DONE = 0,
+    MH_FINISH_TIMEOUT = 2,
+    MH_FINISH_UPGRADED = 4,
+    MH_FINISH_FILE = 5
+};
 
 enum {
     MH_LOG_ACCEPT_FAILS = 1,

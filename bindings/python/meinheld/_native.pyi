@@ -88,6 +88,7 @@ class Lib:
     MH_ERROR: Final[int]
     MH_FINISH_DONE: Final[int]
     MH_FINISH_TIMEOUT: Final[int]
+    MH_FINISH_UPGRADED: Final[int]
     MH_FINISH_FILE: Final[int]
     MH_LOG_ACCEPT_FAILS: Final[int]
     MH_LOG_ACCEPT_GOES_ON: Final[int]

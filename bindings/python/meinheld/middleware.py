@@ -1,4 +1,4 @@
-"""The original's middleware: what puts a continuation into environ."""
+"""The original's middleware: what puts a continuation, or a WebSocket, into environ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 from meinheld._response import Response
 from meinheld._seat import seats
 from meinheld.common import Continuation, continuation_of
+from meinheld.websocket import WebSocketMiddleware
 
 CONTINUATION_KEY: Final = "meinheld.continuation"
 CLIENT_KEY: Final = "meinheld.client"
@@ -39,4 +40,5 @@ __all__ = [
     "Continuation",
     "ContinuationMiddleware",
     "SpawnMiddleware",
+    "WebSocketMiddleware",
 ]
