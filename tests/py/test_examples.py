@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,19 @@ def test_one_request_waits_for_another(run_example: Run) -> None:
 
         wait_until(both_told, "told both")
         assert one.read_response().body == two.read_response().body == b"hello\n"
+
+
+def test_a_request_asks_another_server_and_holds_up_nobody(run_example: Run) -> None:
+    """Two ask at once, of a server that answers neither before both have asked."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        _, address = run_example("outgoing.py", f"http://127.0.0.1:{port}/")
+        with Client(address) as first, Client(address) as second:
+            first.send(request("/"))
+            second.send(request("/"))
+            asked = [other.accept()[0] for _ in range(2)]  # both at once
+            for peer in asked:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+                peer.close()
+            assert first.read_response().body == second.read_response().body == b"hello"
