@@ -1,6 +1,8 @@
 """The WSGI applications that are measured. Each is as plain as such an application can be, so that
 what is measured is the server."""
 
+import concurrent.futures
+import functools
 import hashlib
 import os
 import time
@@ -114,3 +116,126 @@ def topic(environ, start_response):
         return hello(environ, start_response)
     plain(start_response, len(answer))
     return [answer]
+
+
+# ---- requests that wait -------------------------------------------------------------------------
+
+AGAIN = "again"  # what is waited for once more
+
+
+def waits(wait, publish, begun):
+    """/wait answers what the query of /publish says, as soon as it does; /begun how many waits have
+    begun. wait: waits once for that, and returns it; publish: says it; begun: grows by one with
+    each wait."""
+
+    def app(environ, start_response):
+        path = environ["PATH_INFO"]
+        if path == "/wait":
+            message = wait(environ)
+            while message == AGAIN:
+                message = wait(environ)
+        elif path == "/publish":
+            message = environ["QUERY_STRING"]
+            publish(message)
+        elif path == "/begun":
+            message = str(len(begun))
+        else:
+            return hello(environ, start_response)
+        plain(start_response, len(message))
+        return [message.encode()]
+
+    return app
+
+
+def continuations():
+    """By a continuation each, under ContinuationMiddleware."""
+    begun = []
+    suspended = []
+
+    def wait(environ):
+        begun.append(None)
+        continuation = environ["meinheld.continuation"]
+        suspended.append(continuation)
+        return continuation.suspend()
+
+    def publish(message):
+        told = suspended[:]
+        suspended.clear()
+        for continuation in told:
+            continuation.resume(message)
+
+    return wait, publish, begun
+
+
+def results(make, get, give):
+    """By a result that all wait for: made by make, then given once."""
+    begun = []
+    awaited = [make()]
+
+    def wait(environ):
+        result = awaited[0]
+        begun.append(None)
+        return get(result)
+
+    def publish(message):
+        told, awaited[0] = awaited[0], make()
+        give(told, message)
+
+    return wait, publish, begun
+
+
+suspended = waits(*continuations())
+
+blocked = waits(
+    *results(
+        concurrent.futures.Future,
+        concurrent.futures.Future.result,
+        concurrent.futures.Future.set_result,
+    )
+)
+
+
+@functools.cache
+def gevent_waits():
+    from gevent.event import AsyncResult
+
+    return waits(*results(AsyncResult, AsyncResult.get, AsyncResult.set))
+
+
+def suspended_gevent(environ, start_response):
+    return gevent_waits()(environ, start_response)
+
+
+@functools.cache
+def flask_waits():
+    import flask
+
+    app = flask.Flask(__name__)
+    wait, publish, begun = continuations()
+
+    @app.get("/")
+    def root():
+        return HELLO
+
+    @app.get("/wait")
+    def long_poll():
+        message = wait(flask.request.environ)
+        while message == AGAIN:
+            message = wait(flask.request.environ)
+        return message
+
+    @app.get("/publish")
+    def tell():
+        message = flask.request.query_string.decode()
+        publish(message)
+        return message
+
+    @app.get("/begun")
+    def count():
+        return str(len(begun))
+
+    return app
+
+
+def suspended_flask(environ, start_response):
+    return flask_waits()(environ, start_response)

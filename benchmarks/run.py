@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import prepare
-from harness.cases import CASES, DEFAULT, IDLE_CONNECTIONS, POLLS, Case
+from harness.cases import CASES, DEFAULT, IDLE_CONNECTIONS, POLLS, SUSPENDED, Case
 from harness.measure import measure
 from harness.process import Bench, Failed
 from harness.report import table
@@ -87,8 +87,9 @@ def pick_cores() -> tuple[int, int]:
 
 
 def raise_descriptor_limit() -> None:
-    """Lets this process, and the servers that inherit it, hold all the idle connections."""
-    need = max(IDLE_CONNECTIONS, POLLS) + 100
+    """Lets this process, and the servers that inherit it, hold all the connections that
+    idle, or wait."""
+    need = max(IDLE_CONNECTIONS, POLLS, SUSPENDED) + 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < need:
         sys.exit(f"benchmarks: needs {need} open files, and the hard limit (ulimit -Hn) is {hard}")

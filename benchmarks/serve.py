@@ -27,6 +27,12 @@ def meinheld_4(app, port):
     server.run(app, threads=THREADS)
 
 
+def meinheld_middleware(app, port):
+    from meinheld.middleware import ContinuationMiddleware
+
+    meinheld(ContinuationMiddleware(app), port)
+
+
 def meinheld_static(app, port):
     from meinheld import server
 
@@ -52,8 +58,24 @@ def waitress(app, port):
     waitress.serve(app, host="127.0.0.1", port=port, threads=THREADS)
 
 
+def gevent(app, port):
+    import gevent.pywsgi
+
+    gevent.pywsgi.WSGIServer(("127.0.0.1", port), app, log=None).serve_forever()
+
+
 RUNNERS = {
-    run.__name__: run for run in (meinheld, meinheld_4, meinheld_static, bjoern, fastwsgi, waitress)
+    run.__name__: run
+    for run in (
+        meinheld,
+        meinheld_4,
+        meinheld_middleware,
+        meinheld_static,
+        bjoern,
+        fastwsgi,
+        waitress,
+        gevent,
+    )
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ BODY = b"Hello world!"  # what a hello world answers
 CONNECTIONS = 100
 IDLE_CONNECTIONS = 2000
 POLLS = 2000
+SUSPENDED = 10_000  # requests that wait at once
+AGAINS = 5  # times that they are woken to wait again
 CLOSED_REQUESTS = 10_000
 FILE_SIZE = 64 * 1024**2
 PULLERS = 4  # connections that download
@@ -40,6 +42,16 @@ BROWSER_FIELDS = (
     ("Cookie", "session=0123456789abcdef0123456789abcdef; theme=dark; consent=1"),
 )
 
+# What a script of a page sends to poll; with Host and a cookie of each client's own, 8 fields.
+POLL_FIELDS = (
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"),
+    ("Accept", "*/*"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "http://127.0.0.1/chat/room?name=lobby"),
+    ("Connection", "keep-alive"),
+)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -53,11 +65,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """What one of our servers is to reach: its column, as a ratio to the best of a group."""
+    """What one of our servers is to reach: its column, as a ratio to the best of a group, or as it
+    is."""
 
     server: str
     column: str
-    against: str
+    against: str  # "": no ratio
     most: float
 
 
@@ -188,6 +201,27 @@ CASES = (
             Column("last", "ms to the last answer", 1),
         ),
         app="topic",
+    ),
+    Case(
+        "suspended",
+        f"{SUSPENDED:,} requests that wait, until one publish wakes all of them",
+        "suspended",
+        ("meinheld_middleware", "meinheld_flask", "gevent", "gunicorn_threads"),
+        (
+            Column("resident", "resident bytes a request", compared=True),
+            Column("cpu", "CPU us a delivery", 2, compared=True),
+            Column("again", "CPU us a resume and suspend", 2),
+            Column("last", "ms to the last answer"),
+        ),
+        app="suspended",
+        groups=(("gevent", ("gevent",)),),
+        targets=(
+            Target("meinheld_middleware", "resident", "", 12 * 1024),
+            Target("meinheld_middleware", "resident", "gevent", 1.0),
+            Target("meinheld_middleware", "cpu", "gevent", 0.5),
+            Target("meinheld_middleware", "again", "", 6),
+        ),
+        fields=POLL_FIELDS,
     ),
     Case(
         "file",

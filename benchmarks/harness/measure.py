@@ -15,6 +15,7 @@ from harness.memory import measure_slow, measure_whole
 from harness.process import Bench
 from harness.publish import measure_publish
 from harness.servers import Server
+from harness.suspended import measure_suspended
 from harness.transfer import measure_file, measure_post, measure_stream
 
 Measure = Callable[[Bench, Server, Case], dict[str, float]]
@@ -24,6 +25,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "ab": measure_ab,
     "idle": measure_idle,
     "publish": measure_publish,
+    "suspended": measure_suspended,
     "file": measure_file,
     "post": measure_post,
     "stream": measure_stream,

@@ -49,13 +49,16 @@ def target_lines(case: Case, rows: Sequence[Row]) -> list[str]:
     lines = []
     titles = {column.key: column.title for column in case.columns}
     for target in case.targets:
-        names = dict(case.groups)[target.against]
+        names = dict(case.groups)[target.against] if target.against else ()
         for row in rows:
-            got = ratio(row, rows, names, target.column) if row[0] == target.server else None
+            if row[0] != target.server or not (values := figures(row, target.column)):
+                continue
+            got = ratio(row, rows, names, target.column) if names else median(values)
             if got is not None:
                 verdict = "is reached" if got <= target.most else "is the target"
-                what = f"{row[0]}, {titles[target.column]}: {got:.2f} of {target.against}"
-                lines.append(f"- {what}; {target.most:.2f} {verdict}.")
+                of = f" of {target.against}" if names else ""
+                what = f"{row[0]}, {titles[target.column]}: {got:,.2f}{of}"
+                lines.append(f"- {what}; {target.most:,.2f} {verdict}.")
     return lines
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.cases import SUSPENDED
+
 
 @dataclass(frozen=True)
 class Server:
@@ -19,10 +21,11 @@ class Server:
     base: bool = False  # of another checkout
 
 
-def called(name: str, *packages: str, ours: bool = False) -> Server:
-    return Server(
-        name, ("{python}", "{here}/serve.py", name, "{app}", "{port}"), packages, ours=ours
-    )
+def called(
+    name: str, *packages: str, ours: bool = False, runner: str = "", app: str = "{app}"
+) -> Server:
+    argv = ("{python}", "{here}/serve.py", runner or name, app, "{port}")
+    return Server(name, argv, packages, ours=ours)
 
 
 def built(name: str, *more: str, ours: bool = False, counts: tuple[str, ...] = ()) -> Server:
@@ -30,9 +33,9 @@ def built(name: str, *more: str, ours: bool = False, counts: tuple[str, ...] = (
     return Server(name, argv, target=name, ours=ours, counts=counts)
 
 
-def gunicorn(name: str, *more: str) -> Server:
-    argv = ("{python}", "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--threads", "4", *more)
-    return Server(name, (*argv, "apps:{app}"), ("gunicorn==27.0.1",))
+def gunicorn(name: str, *more: str, threads: int = 4, app: str = "{app}") -> Server:
+    argv = ("{python}", "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--threads", f"{threads}")
+    return Server(name, (*argv, *more, f"apps:{app}"), ("gunicorn==27.0.1",))
 
 
 def granian(name: str, *more: str) -> Server:
@@ -45,18 +48,34 @@ def base(more: str) -> Server:
     return Server(f"base{more}", argv, base=True)
 
 
-BASES = (base(""), base("_4"))
+BASES = (base(""), base("_4"), base("_middleware"))
+
+# Threads for a server that gives each waiting request one: all, and some more. Of connections it
+# keeps alive those that are beyond its threads.
+PLENTY = SUSPENDED + 100
 
 SERVERS = (
     built("limit", "{limit}"),
     built("hello_c", ours=True, counts=("count",)),
     called("meinheld", ours=True),
     called("meinheld_4", ours=True),
+    called("meinheld_middleware", ours=True),
+    called(
+        "meinheld_flask",
+        "flask==3.1.3",
+        ours=True,
+        runner="meinheld_middleware",
+        app="suspended_flask",
+    ),
     called("meinheld_static", ours=True),
     called("bjoern", "bjoern==3.2.2"),
     called("fastwsgi", "fastwsgi==0.0.9", "setuptools<81"),  # imports pkg_resources, since dropped
     gunicorn("gunicorn"),  # 4 threads make it gthread
     gunicorn("gunicorn_read", "--no-sendfile"),
+    gunicorn(
+        "gunicorn_threads", "--worker-connections", f"{2 * PLENTY}", threads=PLENTY, app="blocked"
+    ),
+    called("gevent", "gevent==26.9.0", app="suspended_gevent"),
     called("waitress", "waitress==3.0.2"),
     granian("granian"),
     granian("granian_4", "--blocking-threads", "4"),
