@@ -28,7 +28,7 @@ NAMES = ("meinheld", "meinheld_middleware")
 CONNECTIONS = 50
 FEW = 2000  # requests: after so many the interpreter has specialised what it will
 MANY = FEW + 10_000
-STOP_LIMIT = 60  # seconds
+LIMIT = 120  # seconds to start, and to stop
 FIELDS = Case("", "", "", (), (), fields=(*POLL_FIELDS, ("DNT", "1")))  # 8 with Host
 
 
@@ -58,10 +58,10 @@ def count(python: Path, name: str, requests: int) -> int:
             argv, env={**os.environ, "PYTHONHASHSEED": "0"}, start_new_session=True
         )
         try:
-            wait_for_port(process, port)
+            wait_for_port(process, port, LIMIT)
             ask(port, requests)
             process.terminate()
-            process.wait(STOP_LIMIT)
+            process.wait(LIMIT)
             found = re.findall(r"^totals: (\d+)", out.read_text(), re.M)
         finally:
             stop(process)

@@ -102,8 +102,8 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + START_LIMIT
+def wait_for_port(process: subprocess.Popen[bytes], port: int, limit: float = START_LIMIT) -> None:
+    end = time.monotonic() + limit
     while time.monotonic() < end:
         if process.poll() is not None:
             raise Failed(f"ended with status {process.returncode}")
@@ -111,7 +111,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         time.sleep(0.01)
-    raise Failed(f"does not listen after {START_LIMIT:.0f} s")
+    raise Failed(f"does not listen after {limit:.0f} s")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
