@@ -6,11 +6,11 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from greenlet import getcurrent, greenlet
-from meinheld._events import Event
+from meinheld._events import Event, Texts
 from meinheld._hub import new_hub
 from meinheld._limits import Limits
 from meinheld._loop import MAX_SPARES, Loop
@@ -28,7 +28,9 @@ class NoRequests:
     def request(self, number: int, slot: int, gen: int, peer: int) -> None:
         raise AssertionError("nothing listens")
 
-    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
+    def first(
+        self, name: int, plan: int, flags: int, events: Iterator[Event], texts: Texts
+    ) -> None:
         raise AssertionError("nothing listens")
 
     def shape(self, shape: int, names: list[str]) -> None:

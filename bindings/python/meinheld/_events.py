@@ -43,9 +43,11 @@ class Gateway(Protocol):
     def request(self, number: int, slot: int, gen: int, peer: int) -> None:
         """A head that was learned by that number has come again."""
 
-    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
-        """Any other head. more is the second half of its event: pieces, peer, block, head. texts
-        are its pieces; None if they are lost."""
+    def first(
+        self, name: int, plan: int, flags: int, events: Iterator[Event], texts: Texts
+    ) -> None:
+        """Any other head. The next of events is the second half of its own: pieces, peer, block,
+        head; texts has the pieces, which are to be taken."""
 
     def shape(self, shape: int, names: list[str]) -> None:
         """A sequence of field names that plans will mention by its number."""

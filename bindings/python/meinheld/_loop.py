@@ -73,7 +73,8 @@ Result = TypeVar("Result")
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
 _abandoned: Final[list[object]] = []
 
-# Comes for each request, if it does; looking it up in lib costs more than all else of comparing it.
+# Come for each request, if they do; looking one up in lib costs more than all else of comparing it.
+_FIRST: Final = lib.MHPY_REQUEST
 _ENDED: Final = lib.MHPY_ENDED
 
 # What is still told when a run ends.
@@ -100,6 +101,7 @@ class Loop:
         self.seat = Seat(self)
         self.holder = Holder(self, max_held)
         self._gateway = gateway
+        self._request, self._first = gateway.request, gateway.first  # one for all greenlets
         self._batch: Batch = ffi.new("mhpy_batch *")
         self.reader = Reader(self)
         self._events: Iterator[Event] = iter(())
@@ -149,8 +151,9 @@ class Loop:
             if self._pool is not None:
                 self._pool.start(self, self._fail)
             turner: greenlet | None = None
+            turn = self._turn  # one for all greenlets
             while not self._over:
-                self._switches.enter(self._main, turner or greenlet(self._sit))
+                self._switches.enter(self._main, turner or greenlet(turn))
                 turner, self._next = self._next, None
         finally:
             try:
@@ -318,32 +321,33 @@ class Loop:
 
     # ---- the loop greenlets
 
-    def _sit(self) -> None:
-        """What every loop greenlet runs, and main never."""
-        me = getcurrent()
+    def _turn(self) -> None:
+        """What every loop greenlet runs, and main never. A request that waits keeps a frame of each
+        function from here to where it does, so there are few."""
+        me = self._current = getcurrent()
+        request, first = self._request, self._first
         loop_seats[me] = self.seat
         try:
-            self._turn()
+            while True:
+                for kind, a, b, c in self._events:
+                    if kind > 0:
+                        if me.gr_context is not None:
+                            me.gr_context = None
+                        request(kind, a, b, c)
+                    elif kind == _FIRST:
+                        if me.gr_context is not None:
+                            me.gr_context = None
+                        first(a, b, c, self._events, self._texts)
+                    else:
+                        self._other(kind, a, b, c)
+                if self._over:
+                    break
+                if not self._due:
+                    self._step()
+                elif not self._carry_out(me):
+                    break
         finally:
             del loop_seats[me]
-
-    def _turn(self) -> None:
-        me = self._current = getcurrent()
-        request = self._gateway.request
-        while True:
-            for kind, a, b, c in self._events:
-                if kind > 0:
-                    if me.gr_context is not None:
-                        me.gr_context = None
-                    request(kind, a, b, c)
-                else:
-                    self._other(kind, a, b, c)
-            if self._over:
-                break
-            if not self._due:
-                self._step()
-            elif not self._carry_out(me):
-                break
         assert self._main is not None
         self._switches.leave(self._main)
 
@@ -370,14 +374,10 @@ class Loop:
                 self._gateway.forget(table)
 
     def _other(self, kind: int, a: int, b: int, c: int) -> None:
-        """Every event but a request whose head is known."""
+        """Every event but a request."""
         gateway = self._gateway
         if kind == _ENDED:
             gateway.ended(a, b, c, next(self._events)[1])
-        elif kind == lib.MHPY_REQUEST:
-            more = next(self._events)
-            self._fresh_context()
-            gateway.first(a, b, c, more, self._texts.take(more[0]))
         elif kind == lib.MHPY_PEER:
             gateway.peer(a, self._texts.take(b) or [])
         elif kind == lib.MHPY_READABLE:
@@ -454,7 +454,6 @@ class Loop:
         if type(turner) is Blocked:
             turner.give(value)
             return True
-        assert isinstance(turner, greenlet)
         self._result = value
         if len(self._spares) == MAX_SPARES:
             self._next = turner
@@ -475,7 +474,10 @@ class Loop:
         seat = self.seat
         if "django.db" in sys.modules:
             check_atomic(seat)
-        self._place(parking, me, timeout)
+        if timeout is not None:
+            self._arm(parking, timeout)
+        parking._greenlet = me
+        self._parked[parking] = None
         serving, seat.serving = seat.serving, None
         try:
             assert self._main is not None
@@ -487,16 +489,13 @@ class Loop:
         result, self._result = self._result, None
         return result
 
-    def _place(self, parking: Parking, who: greenlet | Blocked, timeout: float | None) -> None:
-        """Has who wait at parking from now on."""
-        if timeout is not None:
-            timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
-            if timer < 0:
-                raise error_of(timer, 0, "arming a timeout")
-            parking._timer = timer
-            self._timers[timer] = parking
-        parking._greenlet = who
-        self._parked[parking] = None
+    def _arm(self, parking: Parking, timeout: float) -> None:
+        """Has the wait that begins at parking end by EXPIRED."""
+        timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
+        if timer < 0:
+            raise error_of(timer, 0, "arming a timeout")
+        parking._timer = timer
+        self._timers[timer] = parking
 
     def _block(self, parking: Parking, timeout: float | None) -> object:
         """Parks the calling thread: the loop does it, so that it happens before or after each
@@ -510,9 +509,13 @@ class Loop:
                 blocked.throw(RuntimeError("something is parked here already"))
             else:
                 try:
-                    self._place(parking, blocked, timeout)
+                    if timeout is not None:
+                        self._arm(parking, timeout)
                 except Exception as exc:
                     blocked.throw(exc)
+                else:
+                    parking._greenlet = blocked
+                    self._parked[parking] = None
 
         return self._wait(blocked, arrive)
 
@@ -608,7 +611,7 @@ class Loop:
         raised: BaseException | None = None
         for kind, a, b, c in self._events:
             try:
-                if kind == lib.MHPY_REQUEST:
+                if kind == _FIRST:
                     self._texts.take(next(self._events)[0])
                 elif kind in (lib.MHPY_SHAPE, lib.MHPY_PEER):
                     self._texts.take(b)

@@ -30,7 +30,8 @@ from meinheld._response import (
 from meinheld._sender import BORROW, LEND
 
 if TYPE_CHECKING:
-    from meinheld._native import Hub, Made, Mail, Stream
+    from meinheld._loop import Loop
+    from meinheld._native import Made, Mail, Stream
 
 # How many empty pieces go by between two turns of the others.
 _TURN: Final = 64
@@ -47,12 +48,18 @@ class MailSender(Keeper):
         super().__init__(log)
         self._mail: Mail = ffi.NULL
 
-    def open(self, hub: Hub) -> None:
-        """Has what is sent go to hub. Raises MemoryError."""
-        mail = lib.mhpy_mail_open(hub)
+    def attach(self, loop: Loop) -> None:
+        """The loop that carries out what is sent; before that runs. Raises MemoryError."""
+        mail = lib.mhpy_mail_open(loop.hub)
         if not mail:
             raise MemoryError("no memory for the threads' answers")
+        self._loop = loop
         self._mail = ffi.gc(mail, lib.mhpy_mail_drop)
+
+    @property
+    def over(self) -> bool:
+        """The run has ended, or is about to."""
+        return self._loop.over
 
     def close(self) -> None:
         """In a forked child: sends nothing any more, for there is no loop that takes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from threading import TIMEOUT_MAX, Lock, get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from greenlet import GreenletExit, greenlet
 
@@ -28,6 +28,7 @@ class Expired:
 EXPIRED: Final = Expired()
 
 
+@final
 class Blocked:
     """A thread of the pool that waits where a greenlet would be parked."""
 
@@ -68,6 +69,11 @@ class Parking:
         self._greenlet: greenlet | Blocked | None = None  # parked here
         self._kept: deque[object] | None = None  # resumes that came before their park
         self._timer = NO_TIMER
+
+    @property
+    def over(self) -> bool:
+        """The loop's run is ending, or has ended."""
+        return self._loop._over
 
     def park(self, timeout: float | None = None) -> object:
         """Suspends the calling greenlet, which must be the loop's, or blocks the calling thread, if

@@ -18,9 +18,10 @@ from meinheld._loop import Loop
 from meinheld._mail import MailSender
 from meinheld._native import ffi, lib
 from meinheld._pool import Pool
-from meinheld._response import ALL, NOTHING, ErrorLog, Known, Response
+from meinheld._response import ALL, NOTHING, ErrorLog, Known
 from meinheld._seat import seats
 from meinheld._wsgi import Application, Gateway
+from meinheld.common import Request
 
 # A request that waits for a thread, and what is to be called when it has been served.
 _Waiting = tuple[int, int, Environ, Known, Optional[Callable[[], None]]]
@@ -53,7 +54,7 @@ class PooledGateway(Gateway):
     def attach(self, loop: Loop) -> None:
         """The loop that runs it; to be called before that runs. Raises MemoryError."""
         super().attach(loop)
-        self._mail.open(loop.hub)
+        self._mail.attach(loop)
 
     # ---- in the loop's thread
 
@@ -113,12 +114,13 @@ class PooledGateway(Gateway):
             if file is not None:
                 self._mail.close_file(file)
             return
-        response = Response()
+        response = Request()
         response.slot, response.gen, response.environ, response.known, _ = waiting
         response.head = None
         response.share = 0
         response.stage = NOTHING
         response.stream = None
+        response.told = None
         response.of_head = waiting[2]["REQUEST_METHOD"] == "HEAD"
         seat = seats[get_ident()]
         seat.serving = response

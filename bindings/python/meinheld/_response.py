@@ -45,6 +45,10 @@ class TooLong(NothingMore):
 class Responses(Protocol):
     """Who sends responses: a Sender, or a MailSender."""
 
+    @property
+    def over(self) -> bool:
+        """The run has ended, or is about to."""
+
     def check_thread(self) -> None:
         """Raises RuntimeError if the calling thread may not send."""
 
@@ -159,7 +163,6 @@ class Response:
         "stage",  # what has gone
         "stream",  # of the C half, if it is sent by mail
     )
-
     environ: Environ | None
     gen: int
     greenlet: Greenlet

@@ -69,6 +69,11 @@ class Sender(Keeper):
         self._loop = loop
 
     @property
+    def over(self) -> bool:
+        """The run has ended, or is about to."""
+        return self._loop.over
+
+    @property
     def hub(self) -> Hub:
         """The C half; NULL once the loop has ended."""
         return self._loop.hub

@@ -8,7 +8,8 @@ word."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from greenlet import GreenletExit
@@ -18,7 +19,7 @@ from meinheld._body import LEAVING, send_result
 from meinheld._client import CLIENT
 from meinheld._environ import Environ, Place, Plans
 from meinheld._errors import ERRORS
-from meinheld._events import Event
+from meinheld._events import Event, Texts
 from meinheld._exceptions import ClientDisconnected, Interruption
 from meinheld._files import FileWrapper
 from meinheld._hub import tell_ends
@@ -41,6 +42,8 @@ from meinheld._response import (
 from meinheld._sender import BAD_REQUEST, BORROW, FAILED, UNAVAILABLE, Sender
 from meinheld._trouble import describe
 from meinheld._uploads import Uploads
+from meinheld.common import Request
+from meinheld.middleware import CONTINUATION_KEY, unwrap
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
@@ -49,6 +52,13 @@ _SLOT: Final = 0xFFFFFFFF
 
 # Looking it up in lib costs as much as a tenth of the call.
 _answer_made: Final = lib.mhpy_answer_made
+
+
+def _called(app: Application) -> Application:
+    """What calling app comes to. CPython calls a method written in Python on the stack that is
+    there, but an object with such a __call__ on another piece of C stack, of 800 bytes."""
+    call = type(app).__call__
+    return MethodType(call, app) if isinstance(call, FunctionType) else app
 
 
 class Gateway:
@@ -71,7 +81,9 @@ class Gateway:
         to a file; ends: who is to be told of the requests' ends; variables: what each environ has
         besides (check_variables); stream: whether the application is called without waiting for
         bodies; responses: who sends the application's, if that runs in other threads."""
-        self._app = ends.wrap(app) if ends else app
+        # The middleware would be a call for each request, and in those that wait a frame.
+        inner, self._continues = unwrap(app)
+        self._app = ends.wrap(inner) if ends else _called(inner)
         self._log = log
         self._ends = ends
         self._sender = Sender(log)
@@ -92,6 +104,7 @@ class Gateway:
                 "meinheld.client": CLIENT,
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
+                **({CONTINUATION_KEY: None} if self._continues else {}),
                 **(variables or {}),
             },
         )
@@ -125,29 +138,41 @@ class Gateway:
             return
         self._serve(slot, gen, environ, known)
 
-    def first(self, name: int, plan: int, flags: int, more: Event, texts: list[str] | None) -> None:
+    def first(
+        self, name: int, plan: int, flags: int, events: Iterator[Event], texts: Texts
+    ) -> None:
         """Any other request has come."""
-        _, peer, block, head = more
-        environ = None
-        if texts is not None:
-            if not flags and not block:
-                environ = self._plans.short_environ(plan, texts)
-            if environ is None:
-                environ = self._environ(plan, flags, block, texts)
-        met = self._peers.get(peer)
-        if environ is None or not met:
+        environ, known = self._learn(plan, flags, next(events), texts)
+        if environ is None:
             self._refuse_torn(name)
-            return
-        known = self._anything
-        if head:
-            known = self._known[head] = Known(self._responses, environ.copy())
-        environ |= met
-        if flags and flags & lib.MHPY_HAS_BODY:
+        elif flags and flags & lib.MHPY_HAS_BODY:
             if self._ends:
                 self._ends.begin(name, environ)
             self._uploads.begin(name, environ, flags)
         else:
             self._serve(name & _SLOT, name >> 32, environ, known)
+
+    def _learn(
+        self, plan: int, flags: int, more: Event, texts: Texts
+    ) -> tuple[Environ | None, Known]:
+        """environ of a request; None if its strings, or its peer, are lost. And what is known of
+        its head."""
+        pieces, peer, block, head = more
+        strings = texts.take(pieces)
+        met = self._peers.get(peer)
+        known = self._anything
+        environ = None
+        if strings is not None:
+            if not flags and not block:
+                environ = self._plans.short_environ(plan, strings)
+            if environ is None:
+                environ = self._environ(plan, flags, block, strings)
+        if environ is None or not met:
+            return None, known
+        if head:
+            known = self._known[head] = Known(self._responses, environ.copy())
+        environ |= met
+        return environ, known
 
     def _environ(self, plan: int, flags: int, block: int, texts: list[str]) -> Environ | None:
         """environ of a head that is not of the plainest kind."""
@@ -229,7 +254,7 @@ class Gateway:
 
     def _serve(self, slot: int, gen: int, environ: Environ, known: Known) -> None:
         """Calls the application, and sends what it answers."""
-        response = Response()
+        response = Request()
         response.slot = slot
         response.gen = gen
         response.environ = environ
@@ -237,6 +262,9 @@ class Gateway:
         response.head = None
         response.share = SHARE
         response.stage = NOTHING
+        response.told = None
+        if self._continues:
+            environ[CONTINUATION_KEY] = response
         self._seat.serving = response
         app = self._app
         try:

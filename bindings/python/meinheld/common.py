@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import os
 from threading import RLock, get_ident
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from meinheld._checks import number
-from meinheld._exceptions import ClientDisconnected, ServerBusy, ServerStopping, timeout
-from meinheld._parking import EXPIRED
-from meinheld._response import Response
-from meinheld._seat import Seat, current_seat, seats
-from meinheld._waiter import Waiter
+from meinheld._exceptions import (
+    ClientDisconnected,
+    Interruption,
+    ServerBusy,
+    ServerStopping,
+    timeout,
+)
+from meinheld._parking import Parking
+from meinheld._response import ALL, Known, Response
+from meinheld._seat import current_seat, seats
 
-# What a Continuation is in.
-_FREE: Final = 0  # its request runs, or waits for a resume
-_RESUMED: Final = 1  # its request has been told to go on, and has not yet
-_LATE: Final = 2  # its last suspend timed out
-_OVER: Final = 3  # its client has left, or its server has stopped
+# What Request.told may be; see there.
+_LATE: Final = "its last suspend timed out"
+_OVER: Final = "its client has left, or its server has stopped"
 
-# Guards what follows; signal handlers may come while it is held, hence re-entrant.
+# Guards what a Request has been told; signal handlers may come while it is held, hence re-entrant.
 _lock = RLock()
 
 
@@ -38,36 +41,40 @@ def _renew_lock() -> None:
 
 os.register_at_fork(after_in_child=_renew_lock)
 
-_new: Final = object.__new__
+# Request has those of the two that it derives from, of which only one may have any.
+_NO_SLOTS: Final[tuple[str, ...]] = ()
 
 __all__ = ["ClientDisconnected", "Continuation", "ServerBusy", "ServerStopping"]
 
 
-class Continuation:
-    """Of one request, which it can suspend any number of times, one after another."""
+class _Found(type):
+    """Of a class that finds its object instead of making one."""
 
-    __slots__ = ("__weakref__", "_kept", "_request", "_seat", "_state", "_waiter")
-
-    _seat: Seat
-    _request: Response
-    _kept: tuple[object, BaseException | None] | None  # of a resume that came first
-    _waiter: Waiter | None  # while it is suspended
-    _state: int
-
-    def __init__(self, client: object = None) -> None:
+    def __call__(cls, client: object = None) -> Continuation:
         """That of the request that calls it. client: environ["meinheld.client"], as the original
         wanted it; nothing is done with it. Raises RuntimeError outside a request."""
         seat = current_seat()
-        if seat is None or not isinstance(seat.serving, Response):
+        if seat is None or not isinstance(seat.serving, Request):
             raise RuntimeError("there is no continuation outside a request's own greenlet")
-        self._enter(seat, seat.serving)
+        return seat.serving
 
-    def _enter(self, seat: Seat, request: Response) -> None:
-        self._seat = seat
-        self._request = request
-        self._kept = None
-        self._waiter = None
-        self._state = _FREE
+
+class Continuation(metaclass=_Found):
+    """Of one request, which it can suspend any number of times, one after another. Called, it is
+    that of the request that calls it."""
+
+    __slots__ = _NO_SLOTS
+
+    gen: int
+    known: Known
+    parking: Parking
+    slot: int
+    stage: int
+    told: object
+
+    if TYPE_CHECKING:  # in place of which _Found.__call__ is called
+
+        def __init__(self, client: object = None) -> None: ...
 
     def suspend(self, timeout: float = 0, *, half_close: bool = False) -> Any:
         """Waits until a resume(), for at most timeout seconds if that is not 0, and returns what
@@ -82,42 +89,57 @@ class Continuation:
 
         Raises OSError if it is suspended already, outside the greenlet and thread of its own
         request, and after that has ended; TypeError or ValueError for a timeout that is none."""
-        seconds = number("timeout", timeout)
-        self._check()
-        state = self._state = _FREE
-        self._waiter = waiter = Waiter()  # a signal handler may resume it from here on
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            self._waiter = None
-            value, error = kept
-            if error is not None:
-                raise error
-            return value
-        try:
-            value = waiter.wait_for_event(seconds or None, half_close)
-            if value is EXPIRED:
-                state = _LATE
-        except (ClientDisconnected, ServerStopping):
-            state = _OVER
-            raise
-        finally:
-            with _lock:
-                self._state = state
-                self._waiter = None
-        if value is EXPIRED:
-            raise _timed_out(seconds)
-        return value
-
-    def _check(self) -> None:
-        """Raises OSError unless its request may suspend here and now."""
-        if self._waiter is not None:
-            raise OSError("this continuation is suspended already")
-        request = self._request
-        if request.ended:
-            raise OSError("the request of this continuation has ended")
+        # What is most often said needs no look.
+        seconds = 0.0 if timeout.__class__ is int and not timeout else number("timeout", timeout)
         seat = seats.get(get_ident())
-        if seat is None or seat.serving is not request or not seat.loop.may_wait():
-            raise OSError("only its own request, in its own greenlet, can suspend a continuation")
+        if (
+            seat is None
+            or seat.serving is not self
+            or self.stage == ALL
+            or not seat.loop.may_wait()
+        ):
+            self._refuse()
+        loop, name = seat.loop, self.gen << 32 | self.slot
+        with _lock:
+            self.parking = parking = Parking(loop)  # a signal handler may resume it from here on
+            if self.told is _LATE or self.told is _OVER:
+                self.told = None
+        if self.told is not None:
+            self._take()
+        else:
+            try:
+                refusal = loop.call(loop.holder.hold, (name, self, half_close))
+                if refusal is not None:
+                    self.interrupt(refusal)
+                if self.told is None:
+                    loop._park(parking, seconds or None)
+            except BaseException:
+                self._take()
+                raise
+            finally:
+                loop.holder.release(name)
+            if self.told is None:
+                self._expire()
+        told = self.told
+        if type(told) is tuple:
+            self.told = None
+            value, error = told
+            if error is None:
+                return value
+            raise error
+        if told is _LATE:
+            raise _timed_out(seconds)
+        self.told = None if type(told) is ServerBusy else _OVER
+        assert isinstance(told, Interruption)
+        raise told
+
+    def _refuse(self) -> NoReturn:
+        """Says why its request may not suspend here and now."""
+        if hasattr(self, "parking"):
+            raise OSError("this continuation is suspended already")
+        if self.stage == ALL:
+            raise OSError("the request of this continuation has ended")
+        raise OSError("only its own request, in its own greenlet, can suspend a continuation")
 
     def resume(self, *args: object, **kwargs: object) -> bool:
         """Has suspend() return what is given here, now or when it is next called. Returns False,
@@ -139,25 +161,68 @@ class Continuation:
 
     def _give(self, value: object, error: BaseException | None) -> bool:
         with _lock:
-            if self._state >= _LATE or self._request.ended or self._seat.loop.over:
+            parking, told = self._take(), self.told
+            if told is not None:
+                if type(told) is tuple and not self._is_over():
+                    raise OSError("this continuation has been resumed already")
                 return False
-            if self._kept is not None or self._state == _RESUMED:
-                raise OSError("this continuation has been resumed already")
-            waiter = self._waiter
-            if waiter is None:
-                self._kept = (value, error)
-                return True
-            if not (waiter.interrupt(error) if error is not None else waiter.wake(value)):
+            if self._is_over() if parking is None else parking.over:
                 return False
-            self._state = _RESUMED
-            return True
+            self.told = (value, error)
+        if parking is not None:
+            parking.resume()
+        return True
+
+    def _is_over(self) -> bool:
+        """Its request has ended, or its server has stopped."""
+        return self.stage == ALL or self.known.sender.over
+
+    def _take(self) -> Parking | None:
+        """Where it is suspended, for whoever is to end that: what a deletion removes, no other
+        does, be it in a signal handler."""
+        try:
+            parking = self.parking
+            del self.parking
+        except AttributeError:
+            return None
+        return parking
+
+    def _expire(self) -> None:
+        """Nobody has ended its wait in time. If somebody is just about to, that counts."""
+        with _lock:
+            if self._take() is not None or self.told is None:
+                self.told = _LATE
+
+    def interrupt(self, error: BaseException) -> bool:
+        """Ends its wait with an exception; for the loop that holds it. Returns False if it has
+        ended."""
+        with _lock:
+            parking = self._take()
+            if parking is None:
+                return False
+            self.told = error
+        parking.resume()
+        return True
 
 
-def continuation_of(seat: Seat) -> Continuation:
-    """That of the request which is being served there, as quick as can be."""
-    continuation = _new(Continuation)
-    continuation._enter(seat, seat.serving)  # type: ignore[arg-type]
-    return continuation
+class _Made(_Found):
+    """Of one that makes them all the same, as quick as can be: no code of Python is called."""
+
+    __call__ = type.__call__
+
+
+class Request(Response, Continuation, metaclass=_Made):
+    """What a gateway makes for each request. Both in one, as making another object costs more than
+    all else that a continuation costs requests that never wait, and 80 bytes of those that do."""
+
+    __slots__ = (
+        "__weakref__",
+        "parking",  # where it is suspended, until somebody ends that; else deleted
+        # None: it runs, or is suspended; a tuple, (value, error): resumed with that, and it has not
+        # taken it yet; an Interruption: that has ended its wait, and it has not gone on yet; _LATE,
+        # _OVER: it runs after a wait that has ended so.
+        "told",
+    )
 
 
 def _timed_out(seconds: float) -> timeout:

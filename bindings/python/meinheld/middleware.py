@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any, Final
 
-from meinheld._response import Response
 from meinheld._seat import seats
-from meinheld.common import Continuation, continuation_of
+from meinheld.common import Continuation, Request
 from meinheld.websocket import WebSocketMiddleware
 
 CONTINUATION_KEY: Final = "meinheld.continuation"
@@ -26,9 +25,17 @@ class ContinuationMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         seat = seats.get(get_ident())
-        if seat is not None and type(seat.serving) is Response:
-            environ[CONTINUATION_KEY] = continuation_of(seat)
+        if seat is not None and isinstance(seat.serving, Request):
+            environ[CONTINUATION_KEY] = seat.serving
         return self.app(environ, start_response)
+
+
+def unwrap(app: Application) -> tuple[Application, bool]:
+    """What app calls in the end with a continuation, and True, if that is all that it does; else
+    app itself, and False."""
+    if type(app) is ContinuationMiddleware:
+        return app.app, True
+    return app, False
 
 
 # The name that the original had first.
