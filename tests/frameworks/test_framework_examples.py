@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from harness import Process
 from rawclient import Client
+from talker import Talker
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Origin
 
 Run = Callable[..., tuple[Process, tuple[str, int]]]
@@ -34,7 +34,7 @@ def test_a_chat_in_flask_reaches_all_but_other_pages(run_example: Run) -> None:
     with Client((host, port)) as client:
         assert b"new WebSocket(" in client.get("/").body
         assert client.get("/chat").status == 400
-    with connect(url, origin=Origin(f"http://{host}:{port}")) as one, connect(url) as two:
+    with Talker(url, origin=Origin(f"http://{host}:{port}")) as one, Talker(url) as two:
         for ws in (two, one):
             ws.send("hello")
             assert one.recv() == two.recv() == "hello"
@@ -42,4 +42,4 @@ def test_a_chat_in_flask_reaches_all_but_other_pages(run_example: Run) -> None:
         one.send("alone")
         assert one.recv() == "alone"
     with pytest.raises(InvalidStatus, match="403"):
-        connect(url, origin=Origin("http://elsewhere.example"))
+        Talker(url, origin=Origin("http://elsewhere.example"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import EXAMPLES, Process, wait_until
 from rawclient import Client, request
-from websockets.sync.client import connect
+from talker import Talker
 
 Run = Callable[..., tuple[Process, tuple[str, int]]]
 
@@ -51,7 +51,7 @@ def test_prefork_serves_by_each_process_and_ends_all(run_example: Run) -> None:
 
 def test_what_comes_by_websocket_is_sent_back(run_example: Run) -> None:
     _, (host, port) = run_example("websocket_echo.py")
-    with connect(f"ws://{host}:{port}/") as one, connect(f"ws://{host}:{port}/") as two:
+    with Talker(f"ws://{host}:{port}/") as one, Talker(f"ws://{host}:{port}/") as two:
         for message in ("text", b"bytes"):
             one.send(message)
             two.send("another")

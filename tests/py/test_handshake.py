@@ -11,8 +11,8 @@ import pytest
 from frames import BINARY, DEFLATE, TEXT, Socket, asking, frame
 from harness import Server, wait_until
 from rawclient import Client, request
+from talker import Talker
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 Serve = Callable[..., Server]
@@ -110,20 +110,20 @@ def test_the_first_subprotocol_of_the_server_s_is_chosen(
     serve: Serve, offers: list[str], chosen: str | None
 ) -> None:
     subprotocols = [Subprotocol(offer) for offer in offers] or None
-    with connect(f"ws://127.0.0.1:{serve(APP).port}/info", subprotocols=subprotocols) as ws:
-        assert ws.subprotocol == chosen
+    with Talker(f"ws://127.0.0.1:{serve(APP).port}/info", subprotocols=subprotocols) as ws:
+        assert ws.connection.subprotocol == chosen
         assert json.loads(ws.recv())["protocol"] == chosen
 
 
 def test_an_origin_is_refused_by_the_hook(serve: Serve) -> None:
     server = serve("apps.websocket:guarded", tracebacks=1)
     url = f"ws://127.0.0.1:{server.port}/echo"
-    with connect(url, origin=Origin("http://good")) as ws:
+    with Talker(url, origin=Origin("http://good")) as ws:
         ws.send("x")
         assert ws.recv() == "x"
     for origin, status in (("http://bad", 403), (None, 403), ("http://broken", 500)):
         with pytest.raises(InvalidStatus) as refused:
-            connect(url, origin=Origin(origin) if origin else None)
+            Talker(url, origin=Origin(origin) if origin else None)
         assert refused.value.response.status_code == status
     assert "the hook failed" in server.log
 

@@ -16,6 +16,7 @@ from frames import (
     CONTINUATION,
     DEFLATE,
     PING,
+    PONG,
     RSV1,
     TEXT,
     Socket,
@@ -25,8 +26,8 @@ from frames import (
 )
 from harness import Server, wait_until
 from rawclient import request
+from talker import Talker
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 Serve = Callable[..., Server]
 APP = "apps.websocket:app"
@@ -64,10 +65,11 @@ def half_close(ws: Socket) -> None:
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "bye"), (3000, ""), (4999, "é")])
 def test_a_client_s_close_is_told_and_answered(serve: Serve, code: int, reason: str) -> None:
     server = serve(APP)
-    with connect(url(server)) as ws:
+    with Talker(url(server)) as ws:
         ws.close(code, reason)
-        assert ws.protocol.close_rcvd is not None
-        assert (ws.protocol.close_rcvd.code, ws.protocol.close_rcvd.reason) == (code, reason)
+        answer = ws.connection.protocol.close_rcvd
+        assert answer is not None
+        assert (answer.code, answer.reason) == (code, reason)
     server.wait_for_log(f"over: None {code} {reason!r}")
 
 
@@ -82,10 +84,10 @@ def test_a_close_without_a_code_is_1005(serve: Serve) -> None:
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1013, "later"), (4999, "x" * 123)])
 def test_a_handler_may_close_with_a_code(serve: Serve, code: int, reason: str) -> None:
     server = serve(APP)
-    with connect(url(server, f"/close?code={code}&reason={reason}")) as ws:
+    with Talker(url(server, f"/close?code={code}&reason={reason}")) as ws:
         with pytest.raises(ConnectionClosed):
             ws.recv()
-        assert (ws.close_code, ws.close_reason) == (code, reason)
+        assert (ws.connection.close_code, ws.connection.close_reason) == (code, reason)
     server.wait_for_log("closed: True None")
     server.wait_for_log(f"over: None {code} {reason!r}")
 
@@ -189,7 +191,7 @@ def test_bytes_at_random_end_their_own_connection_alone(serve: Serve) -> None:
             ws.client.finish_sending()
             ws.client.read_to_abort()
     wait_until(lambda: server.log.count("over: ") == 60, "ended all")
-    with connect(url(server)) as well:
+    with Talker(url(server)) as well:
         well.send("x")
         assert well.recv() == "x"
 
@@ -242,13 +244,16 @@ def test_a_client_that_leaves_ends_other_waits_of_the_handler(serve: Serve) -> N
 
 def test_a_client_that_answers_no_ping_is_given_up(serve: Serve) -> None:
     server = serve("apps.websocket:pinging")
-    with connect(url(server)) as answering, Socket(server) as ws:
+    with Socket(server) as ws:
+        for _ in range(3):
+            ping = ws.read()
+            assert ping.opcode == PING
+            ws.send(frame(PONG, b"another"), frame(PONG, ping.payload))
         assert ws.read().opcode == PING
-        ws.client.read_to_end()
-        server.wait_for_log("over: None 1006 ''")
-        answering.send("x")
-        assert answering.recv() == "x"
-    server.wait_for_log("over: None 1000 ''")
+        assert "over" not in server.log
+        ws.send(frame(PONG, b"another"))
+        assert ws.client.read_to_end() == b""
+    server.wait_for_log("over: None 1006 ''")
 
 
 # ---- under the middleware
@@ -256,11 +261,11 @@ def test_a_client_that_answers_no_ping_is_given_up(serve: Serve) -> None:
 
 def test_the_middleware_puts_it_into_environ(serve: Serve) -> None:
     server = serve("apps.websocket:middleware")
-    with connect(url(server, "/view")) as ws:
+    with Talker(url(server, "/view")) as ws:
         assert ws.recv() == "a WebSocket"
         with pytest.raises(ConnectionClosed):
             ws.recv()
-        assert ws.close_code == 1000
+        assert ws.connection.close_code == 1000
     with server.connect() as client:
         assert client.get("/view").body == b"no WebSocket"
 
@@ -281,7 +286,7 @@ def test_a_status_is_told_by_a_close(serve: Serve, status: str, code: int, reaso
 
 def test_an_application_may_be_a_generator(serve: Serve) -> None:
     server = serve("apps.websocket:middleware")
-    with connect(url(server, "/generator")) as ws:
+    with Talker(url(server, "/generator")) as ws:
         for i in range(3):
             ws.send(str(i))
             assert ws.recv() == str(i)
@@ -350,7 +355,7 @@ def test_a_stop_closes_what_is_open(serve: Serve) -> None:
 
 @pytest.mark.in_loop("a pool can't be forked by one of its threads and go on")
 def test_a_child_says_nothing_to_the_client(serve: Serve) -> None:
-    with connect(url(serve(APP), "/fork")) as ws:
+    with Talker(url(serve(APP), "/fork")) as ws:
         assert ws.recv() == "forked"
         ws.send("x")
         assert ws.recv() == "x"

@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from socket import MSG_NOSIGNAL, SHUT_WR
+from socket import SHUT_WR
 from threading import RLock, get_ident
 from time import monotonic
 from typing import Final, NamedTuple, cast
@@ -52,6 +52,9 @@ _EACH: Final = 64
 
 # Bytes that are read in a turn: 2730 messages at the most.
 _READ: Final = 16384
+
+# Of send(2), on every Linux; PyPy's socket module does not name it.
+_NO_SIGNAL: Final = 0x4000
 
 # Close codes (RFC 6455 7.4.1).
 NORMAL: Final = 1000
@@ -326,7 +329,7 @@ class Link:
         out = self._out
         while out:
             try:
-                sent = self._socket.send(out, MSG_NOSIGNAL)
+                sent = self._socket.send(out, _NO_SIGNAL)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:

@@ -149,6 +149,8 @@ class _Upgrader:
         try:
             from meinheld import _link, _messages
         except ImportError as exc:
+            if (exc.name or "").partition(".")[0] != "wsproto":
+                raise
             raise ImportError(
                 "WebSockets need wsproto: pip install 'meinheld[websocket]'", name=exc.name
             ) from exc
