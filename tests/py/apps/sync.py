@@ -86,10 +86,7 @@ def waiting(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def state(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    left = [_queue.get_nowait() for _ in range(_queue.qsize())]
-    for item in left:
-        _queue.put_nowait(item)
-    return said(start_response, {"taken": _taken, "left": left})
+    return said(start_response, {"taken": _taken, "left": _queue.qsize()})
 
 
 def produce(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
