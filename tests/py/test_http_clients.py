@@ -85,7 +85,7 @@ def slow(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Slow]:
     context = None
     if request.param == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(str(certificate))
     with running(Slow(context)) as server:
         yield server
 

@@ -89,7 +89,7 @@ def test_tls_waits_in_its_handshake_and_after_it(
     app: Asking, peer: Peer, certificate: Path
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(str(certificate))
     client = app.send("/tls", port=peer.port, ca=certificate, size=SIZE)
     with peer.accept() as plain:
         other = app.send("/line", port=peer.port)  # while the other waits for our hello

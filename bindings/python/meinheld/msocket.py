@@ -58,6 +58,10 @@ _IMPATIENT: Final = _standard.MSG_DONTWAIT | _standard.MSG_ERRQUEUE
 # descriptor tells when there is room.
 _FULL_BACKLOG: Final = 0.01
 
+# How much of what a socket has not taken at once it is given at a time, in bytes: PyPy copies all
+# that it is given.
+_PIECE: Final = 1 << 20
+
 # Guards who waits for which socket. Signal handlers may close one, hence re-entrant.
 _lock = RLock()
 
@@ -267,7 +271,8 @@ class socket(_standard.socket):
             sent = 0
             while True:
                 try:
-                    sent += _base.send(self, rest[sent:], flags)
+                    left = rest[sent : sent + _PIECE] if sent else rest
+                    sent += _base.send(self, left, flags)
                 except BlockingIOError:
                     self._check_patience(flags)
                     waits = True
