@@ -38,12 +38,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from meinheld._calls import Call, Calls
 from meinheld._codes import error_of
+from meinheld._crossing import Argument, Crossings, Result
 from meinheld._descriptors import Descriptors
 from meinheld._events import Event, Gateway, Texts
 from meinheld._held import Holder
@@ -65,9 +66,6 @@ VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
 # Loop greenlets kept for reuse: making one costs ten switches, keeping one about 20 KiB.
 MAX_SPARES: Final = 64
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
 
 
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
@@ -114,7 +112,7 @@ class Loop:
         self._switches = Switches(self)
         self._parked: dict[Parking, None] = {}  # in order of parking
         self._pool = pool
-        self._arriving: set[Blocked] = set()  # threads about to be parked
+        self._crossings = Crossings(self)
         self._failed: BaseException | None = None  # of a thread, when the run was over
         self._timers: dict[int, Parking | Calls] = {}
         self.calls = Calls(self)
@@ -309,15 +307,15 @@ class Loop:
         if self._current is getcurrent():
             return function(argument)
         self.check_request()
-        blocked = Blocked()
+        return self._crossings.call(function, argument)
 
-        def call() -> None:
-            try:
-                blocked.give(function(argument))
-            except Exception as exc:
-                blocked.throw(exc)
-
-        return cast(Result, self._wait(blocked, call))
+    def admit(self, enter: Callable[[], None]) -> bool:
+        """Calls enter, unless the run is over or another process's. From any thread."""
+        with self._lock:
+            if self._over or self._pid != os.getpid():
+                return False
+            enter()
+            return True
 
     # ---- the loop greenlets
 
@@ -467,7 +465,7 @@ class Loop:
         me = self._current
         if me is None or me is not getcurrent():
             if self._pool is not None and self._pool.has_current():
-                return self._block(parking, timeout)
+                return self._crossings.park(parking, timeout)
             raise RuntimeError("only a request's own greenlet can be parked, and not after its end")
         if self._over:
             raise RuntimeError("the server has stopped")
@@ -497,42 +495,12 @@ class Loop:
         parking._timer = timer
         self._timers[timer] = parking
 
-    def _block(self, parking: Parking, timeout: float | None) -> object:
-        """Parks the calling thread: the loop does it, so that it happens before or after each
-        resume, and not at once."""
-        blocked = Blocked()
-
-        def arrive() -> None:
-            if parking._kept:
-                blocked.give(parking._kept.popleft())
-            elif parking._greenlet is not None:
-                blocked.throw(RuntimeError("something is parked here already"))
-            else:
-                try:
-                    if timeout is not None:
-                        self._arm(parking, timeout)
-                except Exception as exc:
-                    blocked.throw(exc)
-                else:
-                    parking._greenlet = blocked
-                    self._parked[parking] = None
-
-        return self._wait(blocked, arrive)
-
-    def _wait(self, blocked: Blocked, function: Callable[[], None]) -> object:
-        """Has the loop call function, and waits until that, or what comes of it, lets this thread
-        go on. Raises GreenletExit at the end of the run, and RuntimeError after it."""
-        with self._lock:
-            if self._over or self._pid != os.getpid():
-                raise RuntimeError("the server has stopped")
-            self._arriving.add(blocked)
-
-        def arrived() -> None:
-            self._arriving.discard(blocked)
-            function()
-
-        self.post(arrived)
-        return blocked.wait()
+    def place(self, parking: Parking, blocked: Blocked, timeout: float | None) -> None:
+        """Has a thread of the pool wait at parking from now on. Raises MemoryError."""
+        if timeout is not None:
+            self._arm(parking, timeout)
+        parking._greenlet = blocked
+        self._parked[parking] = None
 
     def _expire(self, timer: int) -> None:
         waits = self._timers.pop(timer, None)
@@ -568,8 +536,7 @@ class Loop:
             # world.
             _abandoned.append((self._parked.copy(), self._gateway))
             self._parked.clear()
-        while self._arriving:
-            self._arriving.pop().throw()
+        self._crossings.end()
         while self._parked:
             parking = next(iter(self._parked))
             del self._parked[parking]
