@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -189,6 +188,7 @@ def app(environ, start_response):
     kept[-1].suspend()
 
 server.listen(sys.argv[1])
+print("listens", flush=True)
 server.run(ContinuationMiddleware(app), threads=int(sys.argv[2]))
 print([continuation.resume() for continuation in kept])
 """
@@ -199,15 +199,15 @@ def test_server_stopped_a_resume_has_no_effect(
     spawn: Callable[..., Process], unix_path: str, threads: int
 ) -> None:
     process = spawn([sys.executable, "-c", STOPPED, unix_path, str(threads)])
-    wait_until(lambda: Path(unix_path).is_socket(), "listened")
+    wait_until(lambda: process.out == "listens\n", "listened")
     with Client(unix_path) as client, Client(unix_path) as other:
         client.send(request("/"))
-        wait_until(lambda: process.out == "waits\n", "waited")
+        wait_until(lambda: process.out == "listens\nwaits\n", "waited")
         other.send(request("/stop"))
         for each in (client, other):
             assert each.read_response().status == 503
     assert process.wait() == 0, process.log
-    assert process.out == "waits\n[False, False]\n"
+    assert process.out == "listens\nwaits\n[False, False]\n"
 
 
 # ---- how a wait ends

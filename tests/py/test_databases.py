@@ -166,9 +166,10 @@ def test_psycopg_is_notified_and_keeps_its_own_time(
     control: psycopg.Connection[Any],
 ) -> None:
     app = asking(serve(APP, env={"PATCH": "psycopg", **postgres.environment}))
-    assert app.ask("/notified", seconds=0.05) == []
-    client = app.send("/notified", seconds=60)
     listening = "SELECT FROM pg_stat_activity WHERE query = 'LISTEN news' AND state = 'idle'"
+    assert app.ask("/notified", seconds=0.05) == []
+    wait_until(lambda: not control.execute(listening).fetchall(), "gone")
+    client = app.send("/notified", seconds=60)
     wait_until(lambda: control.execute(listening).fetchall(), "listened")
     assert app.ask("/hello") == "hello"
     control.execute("NOTIFY news, 'the news'")
