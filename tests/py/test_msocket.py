@@ -211,3 +211,4 @@ def test_the_end_of_a_run_ends_the_waits(app: Asking, peer: Peer) -> None:
         idle.expect_close()  # it drains, and waits for the other
         app.server.signal(signal.SIGTERM)
         assert sock.recv(1) == b""
+    assert app.server.wait() == 0  # a third signal might meet it when it heeds none any more
