@@ -367,6 +367,14 @@ def test_a_switch_by_hand_is_an_error_and_spoils_nothing(serve: Serve, how: str)
         assert client.read_response().status == 200
 
 
+def test_a_timeout_may_be_as_long_as_a_float_can_say(serve: Serve) -> None:
+    server = serve(APP)
+    with server.connect() as client:
+        wait_at(server, client, "/view", timeout=1e300)
+        assert resume(server, args=["x"]) == "true"
+        assert client.read_response().body == b'"x"'
+
+
 def test_a_timeout_is_seconds(serve: Serve) -> None:
     with serve(APP).connect() as client:
         lines = client.get("/arguments").body.decode().splitlines()

@@ -489,7 +489,7 @@ class Loop:
 
     def _arm(self, parking: Parking, timeout: float) -> None:
         """Has the wait that begins at parking end by EXPIRED."""
-        timer = lib.mhpy_timer(self.hub, max(0, round(timeout * 1000)))
+        timer = lib.mhpy_timer(self.hub, max(0, round(min(timeout, LONGEST) * 1000)))
         if timer < 0:
             raise error_of(timer, 0, "arming a timeout")
         parking._timer = timer
