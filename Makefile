@@ -33,7 +33,7 @@ serve: build ## build, then serve the README's hello world on 127.0.0.1:8000
 	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python exec .venv/bin/python examples/hello.py
 
 test: build ## build and run all tests, C and Python
-	@tools/setup.sh test diff frameworks
+	@tools/setup.sh test diff frameworks browser
 	@$(NINJA) --quiet -C $(DEV) $(FRAMER)
 	@status=0; \
 	.venv/bin/meson test -C $(DEV) --no-suite python --no-suite diff --print-errorlogs || status=1; \
@@ -70,7 +70,7 @@ bench: ## measure beside the peers, some minutes (benchmarks/README.md)
 	@python3 benchmarks/run.py
 
 lint: ## clang-format, ruff and mypy, changing nothing
-	@tools/setup.sh build test diff frameworks lint
+	@tools/setup.sh build test diff frameworks browser lint
 	@.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	@.venv/bin/ruff check --quiet $(PY_DIRS)
 	@.venv/bin/ruff format --quiet --check $(PY_DIRS)
