@@ -17,7 +17,7 @@
  * are not checked for NULL unless a comment says that NULL is allowed.
  *
  * Views (mh_str) are not terminated and belong to the library. Those of a request stay valid until
- * its on_finish has returned.
+ * its on_finish has returned, or mh_req_trim is called.
  *
  * Fork. A loop works only in the process that made it: what steps, flushes, watches or wakes
  * answers MH_EFORK elsewhere. All that is right in a child is mh_server_free and mh_loop_free,
@@ -464,6 +464,12 @@ MH_API int mh_req_read(mh_req *req, void *buf, size_t cap);
 /* Non-zero once the body has been read to its end, or if there is none: mh_req_read has nothing
  * more to say but MH_EOS. */
 MH_API int mh_req_complete(const mh_req *req);
+
+/* Gives back to the allocator what a request can do without that will not be answered for long: it
+ * keeps its head in a block of just that size, so all views of it are void, and to be asked for
+ * anew. Can't fail: without memory for the smaller block all stays as it is. At any time until
+ * on_finish has returned; a second call has no effect. */
+MH_API void mh_req_trim(mh_req *req);
 
 /* Ends the exchange, and every other of its connection that has not finished, and resets the
  * connection: not another byte is sent. on_finish follows from a step. Errors: MH_ECLOSED. */

@@ -48,6 +48,15 @@ mh__buf *mh__buf_new(mh__bufs *bufs, uint32_t n) {
     return buf;
 }
 
+mh__buf *mh__buf_copy(mh__bufs *bufs, const char *p, uint32_t n) {
+    mh__buf *buf = mh__mem_alloc(bufs->mem, OVERHEAD + (size_t)n);
+    if (!buf) return NULL;
+    buf->refs = 1;
+    buf->cap = n; /* if that of a pool, the block has the pool's size too */
+    memcpy(buf->data, p, n);
+    return buf;
+}
+
 void mh__buf_unref(mh__bufs *bufs, mh__buf *buf) {
     if (!buf || --buf->refs > 0) return;
     if (buf->cap == SMALL - OVERHEAD) {

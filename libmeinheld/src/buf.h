@@ -26,6 +26,8 @@ void mh__bufs_clear(mh__bufs *bufs);
 
 /* A buffer with room for at least n bytes and one reference, or NULL. */
 mh__buf *mh__buf_new(mh__bufs *bufs, uint32_t n);
+/* A copy of n bytes in a block of no more than they take, or NULL. */
+mh__buf *mh__buf_copy(mh__bufs *bufs, const char *p, uint32_t n);
 void mh__buf_unref(mh__bufs *bufs, mh__buf *buf);
 
 /* What a connection has read and not yet consumed: buf->data[pos..end). Bytes below base belong to

@@ -43,6 +43,18 @@ mh_req *mh__req_new(mh__conn *c, const mh__head *head, const mh__framing *framin
     return req;
 }
 
+void mh_req_trim(mh_req *req) {
+    mh__bufs *bufs = &req->srv->bufs;
+    mh__conn *c = req->conn;
+    if (c && c->in.buf == req->buf) mh__input_release(bufs, &c->in);
+    if (req->buf->cap == req->head.size) return;
+    mh__buf *buf = mh__buf_copy(bufs, req->p, req->head.size);
+    if (!buf) return;
+    mh__buf_unref(bufs, req->buf);
+    req->buf = buf;
+    req->p = buf->data;
+}
+
 void mh__req_finish(mh_req *req, int why) {
     mh_server *srv = req->srv;
     if (srv->on.on_finish) srv->on.on_finish(req, why, srv->on.user);

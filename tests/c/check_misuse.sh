@@ -5,7 +5,7 @@
 set -eu
 
 # Nothing about these can be wrong: any argument is right, at any time.
-always_right='mh_strerror mh_version mh_loop_stop mh_loop_now mh_server_trim'
+always_right='mh_strerror mh_version mh_loop_stop mh_loop_now mh_server_trim mh_req_trim'
 
 # The functions whose parameters begin with $1.
 declared() {
@@ -32,7 +32,10 @@ for function in $all; do
     check "$function" misuse_acts.h test_misuse_callbacks.c
 done
 for function in $of_requests; do
-    check "$function" misuse.h misuse_calls.h
+    case "$always_right " in
+    *"$function "*) ;;
+    *) check "$function" misuse.h misuse_calls.h ;;
+    esac
 done
 for function in $all; do
     case " $of_requests$always_right " in

@@ -224,6 +224,12 @@ static inline int act_trim(scene *s, mh_req *req) {
     return MH_OK;
 }
 
+static inline int act_trim_request(scene *s, mh_req *req) {
+    (void)s;
+    mh_req_trim(req);
+    return MH_OK;
+}
+
 static inline void on_event(mh_loop *loop, void *user) {
     (void)loop;
     (void)user;
@@ -393,6 +399,7 @@ static const act acts[] = {
     {"log a line", act_log_line, {MH_ESTATE}},
     {"log no more", act_log_no_more, {MH_ESTATE}},
     {"trim", act_trim, {0}},
+    {"trim the request", act_trim_request, {0}},
     {"timer", act_timer, {0}},
     {"post", act_post, {0}},
     {"unwatch", act_unwatch, {0}},

@@ -286,6 +286,86 @@ static void trimming_in_a_callback_leaves_what_is_in_use(void) {
     CHECK_INT(mem.blocks, 0);
 }
 
+#define HEAD "GET /path?query HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"
+
+static void check_head(mh_req *req) {
+    mh_str name, value;
+    CHECK_MEM(mh_req_method(req).p, mh_req_method(req).n, "GET");
+    CHECK_MEM(mh_req_target(req).p, mh_req_target(req).n, "/path?query");
+    CHECK_MEM(mh_req_path(req).p, mh_req_path(req).n, "/path");
+    CHECK_MEM(mh_req_query(req).p, mh_req_query(req).n, "query");
+    CHECK_MEM(mh_req_host(req).p, mh_req_host(req).n, "a");
+    CHECK_INT(mh_req_field(req, 1, &name, &value), MH_OK);
+    CHECK_MEM(name.p, name.n, "X");
+    CHECK_MEM(value.p, value.n, "y");
+}
+
+static void a_trimmed_request_keeps_its_head_and_little_else(void) {
+    fix f;
+    peer p;
+    failing mem;
+    begin(&f, &mem);
+    f.on_request = NULL; /* they are parked */
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    for (int round = 0; round < 3; round++) {
+        /* In the last round the next request is there, in the same buffer, and stays. */
+        peer_send(&f, &p, round < 2 ? HEAD : HEAD GET);
+        UNTIL(&f, f.req);
+        settle(&f);
+        mh_server_trim(f.srv);
+        size_t before = mem.bytes;
+        if (round == 0) { /* without memory all stays */
+            failing_at(&mem, 1);
+            mh_req_trim(f.req);
+            CHECK(!failing_pending(&mem));
+            CHECK_INT(mem.bytes, before);
+            check_head(f.req);
+        }
+        mh_req_trim(f.req);
+        mh_server_trim(f.srv);
+        if (round < 2) CHECK(mem.bytes + 1500 < before);
+        check_head(f.req);
+        before = mem.bytes;
+        mh_req_trim(f.req); /* has no effect */
+        CHECK_INT(mem.bytes, before);
+        check_head(f.req);
+        CHECK_INT(say(f.req, "abc"), MH_OK);
+        CHECK_ANSWER(&f, &p, 200, "abc");
+    }
+    UNTIL(&f, f.req);
+    CHECK_INT(say(f.req, "next"), MH_OK);
+    CHECK_ANSWER(&f, &p, 200, "next");
+    peer_close(&p);
+    fix_close(&f);
+    CHECK_INT(mem.blocks, 0);
+}
+
+static void trim_and_say(fix *f, mh_req *req) {
+    (void)f;
+    mh_req_trim(req);
+    check_head(req);
+    CHECK_INT(say(req, "abc"), MH_OK);
+}
+
+static void a_request_may_be_trimmed_in_its_callbacks(void) {
+    fix f;
+    peer p;
+    failing mem;
+    begin(&f, &mem);
+    f.on_request = trim_and_say;
+    REQUIRE(fix_open(&f) == MH_OK);
+    peer_unix(&p, &f);
+    for (int round = 0; round < 2; round++) {
+        peer_send(&f, &p, HEAD HEAD);
+        CHECK_ANSWER(&f, &p, 200, "abc");
+        CHECK_ANSWER(&f, &p, 200, "abc");
+    }
+    peer_close(&p);
+    fix_close(&f);
+    CHECK_INT(mem.blocks, 0);
+}
+
 int main(void) {
     RUN(making_loop_server_and_listeners_fails_cleanly);
     RUN(continue_is_sent_once_there_is_memory);
@@ -294,5 +374,7 @@ int main(void) {
     RUN(what_a_burst_took_goes_back_but_for_the_pools);
     RUN(trimming_gives_back_all_that_connections_left_behind);
     RUN(trimming_in_a_callback_leaves_what_is_in_use);
+    RUN(a_trimmed_request_keeps_its_head_and_little_else);
+    RUN(a_request_may_be_trimmed_in_its_callbacks);
     return check_end();
 }

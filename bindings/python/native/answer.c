@@ -327,7 +327,9 @@ int mhpy_keep(mhpy *hub, int64_t name) {
 
 int mhpy_wait(mhpy *hub, int64_t name) {
     mhpy__slot *slot;
-    if (!find(hub, name, &slot)) return MH_ECLOSED;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    if (!(slot->want & MHPY__WANT_HANGUP)) mh_req_trim(req); /* Python has its head */
     slot->want |= MHPY__WANT_KEPT | MHPY__WANT_HANGUP;
     return slot->hung_up ? MH_ECLOSED : MH_OK;
 }
