@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import Process, wait_until
-from meinheld import server
+from meinheld import _sockets, server
 from rawclient import Client
 
 SETTINGS = {
@@ -99,6 +99,16 @@ def test_listen_returns_the_port_that_the_kernel_chose(
 ) -> None:
     process = program('print(server.listen(("127.0.0.1", 0)))')
     end_by_request(process, ("127.0.0.1", int(process.out.split()[0])))
+
+
+def test_connections_that_come_before_run_send_without_delay() -> None:
+    (listener,) = _sockets.listen(("127.0.0.1", 0), 5)
+    with ExitStack() as stack:
+        stack.callback(listener.close)
+        stack.enter_context(socket.create_connection(("127.0.0.1", listener.port)))
+        sock = stack.enter_context(socket.socket(fileno=os.dup(listener.fileno())))
+        accepted = stack.enter_context(sock.accept()[0])
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_listen_may_be_called_several_times(
