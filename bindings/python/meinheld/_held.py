@@ -3,13 +3,19 @@ the server drains, and there may be too many of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meinheld._exceptions import ClientDisconnected, ServerBusy, ServerStopping
 from meinheld._native import lib
 
 if TYPE_CHECKING:
     from meinheld._loop import Loop
+
+
+# Looking one of them up in lib costs as much as a call.
+_OK: Final = lib.MH_OK
+_keep: Final = lib.mhpy_keep
+_wait: Final = lib.mhpy_wait
 
 
 class Held(Protocol):
@@ -42,8 +48,7 @@ class Holder:
             return ServerBusy(f"{self._most} requests are suspended already")
         here = self._loop.upgrades.is_open(name)
         if here is None:
-            wait = lib.mhpy_keep if half_close else lib.mhpy_wait
-            here = wait(self._loop.hub, name) == lib.MH_OK
+            here = (_keep if half_close else _wait)(self._loop.hub, name) == _OK
         if not here:
             return _left()
         self._waits[name] = held

@@ -19,8 +19,8 @@
  * - Only mhpy_wakeup and what is said of mail is called by other threads. _loop.py holds a lock
  *   around the first and around the end of the hub; the mail has a lock of its own.
  * - cffi releases the GIL around every call, and beside a thread that computes it then takes 5 ms
- *   until it is given back. The calls of other threads keep it: they are short, and wait for
- *   nothing.
+ *   until it is given back. The calls of other threads keep it, and that of each request that
+ *   waits: they are short, and wait for nothing.
  */
 #include <string.h>
 
@@ -33,8 +33,8 @@ static inline bool mhpy_keeps_gil(const char *caller) {
            (strncmp(caller, "_cffi_f_mhpy_mail_", 18) == 0 ||
             strncmp(caller, "_cffi_f_mhpy_stream_", 20) == 0 ||
             strcmp(caller, "_cffi_f_mhpy_wakeup") == 0 ||
-            strcmp(caller, "_cffi_f_mhpy_check") == 0 || strcmp(caller, "_cffi_f_mhpy_make") == 0 ||
-            strcmp(caller, "_cffi_f_mhpy_unmake") == 0);
+            strcmp(caller, "_cffi_f_mhpy_wait") == 0 || strcmp(caller, "_cffi_f_mhpy_check") == 0 ||
+            strcmp(caller, "_cffi_f_mhpy_make") == 0 || strcmp(caller, "_cffi_f_mhpy_unmake") == 0);
 }
 
 #undef Py_BEGIN_ALLOW_THREADS

@@ -70,11 +70,6 @@ class Parking:
         self._kept: deque[object] | None = None  # resumes that came before their park
         self._timer = NO_TIMER
 
-    @property
-    def over(self) -> bool:
-        """The loop's run is ending, or has ended."""
-        return self._loop._over
-
     def park(self, timeout: float | None = None) -> object:
         """Suspends the calling greenlet, which must be the loop's, or blocks the calling thread, if
         it is one of the loop's pool, until a resume; returns the resume's value at once if one came

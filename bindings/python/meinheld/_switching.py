@@ -30,17 +30,17 @@ class Switches:
         """Leaves me for target, and returns when the loop switches to me; raises what it is thrown
         by throw()."""
         self._announced = target
-        go: Callable[[], object] = target.switch
-        while True:
+        try:
+            target.switch()
+        except BaseException:
+            if self._announced is me:
+                raise
+        while self._announced is not me:
             try:
-                go()
+                self._refusal()()
             except BaseException:
                 if self._announced is me:
                     raise
-            else:
-                if self._announced is me:
-                    return
-            go = self._refusal()
 
     def throw(self, target: greenlet) -> None:
         """Ends target, which waits, by GreenletExit. Raises what that raises."""

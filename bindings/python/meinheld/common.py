@@ -13,6 +13,8 @@ import os
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from greenlet import getcurrent
+
 from meinheld._checks import number
 from meinheld._exceptions import (
     ClientDisconnected,
@@ -92,14 +94,12 @@ class Continuation(metaclass=_Found):
         # What is most often said needs no look.
         seconds = 0.0 if timeout.__class__ is int and not timeout else number("timeout", timeout)
         seat = seats.get(get_ident())
-        if (
-            seat is None
-            or seat.serving is not self
-            or self.stage == ALL
-            or not seat.loop.may_wait()
-        ):
+        if seat is None or seat.serving is not self or self.stage == ALL:
             self._refuse()
         loop, name = seat.loop, self.gen << 32 | self.slot
+        own = loop._current is getcurrent()
+        if not own and not loop.may_wait():
+            self._refuse()
         with _lock:
             self.parking = parking = Parking(loop)  # a signal handler may resume it from here on
             if self.told is _LATE or self.told is _OVER:
@@ -108,7 +108,8 @@ class Continuation(metaclass=_Found):
             self._take()
         else:
             try:
-                refusal = loop.call(loop.holder.hold, (name, self, half_close))
+                hold, request = loop.holder.hold, (name, self, half_close)
+                refusal = hold(request) if own else loop.call(hold, request)
                 if refusal is not None:
                     self.interrupt(refusal)
                 if self.told is None:
@@ -166,7 +167,7 @@ class Continuation(metaclass=_Found):
                 if type(told) is tuple and not self._is_over():
                     raise OSError("this continuation has been resumed already")
                 return False
-            if self._is_over() if parking is None else parking.over:
+            if self._is_over() if parking is None else parking._loop._over:
                 return False
             self.told = (value, error)
         if parking is not None:
