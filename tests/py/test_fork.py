@@ -150,6 +150,10 @@ def test_a_fork_inside_a_request_harms_neither_side(spawn: Spawn, threads: str) 
         "/terminated": str(-signal.SIGTERM).encode(),
         "/exits": b"5",
     }
+    if threads != "0" and sys.implementation.name == "pypy":
+        # To PyPy the thread that has forked is not the child's main one, and only that may set a
+        # handler back, or run it.
+        del expected["/terminated"]
     with Client(("127.0.0.1", port)) as open_before, Client(("127.0.0.1", port)) as client:
         assert open_before.get().body == str(process.pid).encode()
         for _ in range(2):
