@@ -78,10 +78,10 @@ def ordered(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Calls for the same time are made in their order, and earlier ones before."""
     mine = environ[CONTINUATION_KEY]
     made: list[int] = []
-    server.schedule_call(0.05, mine.resume)
+    server.schedule_call(1, mine.resume)
     for number in range(100):
         server.schedule_call(0, made.append, number)
-        server.schedule_call(0.02, made.append, 1000 + number)
+        server.schedule_call(0.5, made.append, 1000 + number)
     mine.suspend()
     return said(start_response, made)
 
