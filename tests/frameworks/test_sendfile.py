@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,4 +59,6 @@ def test_its_head_has_a_length_and_leaves_nothing_open(
     with server.connect() as client:
         response = client.get(targets[0], method="HEAD", host="testsite")
         assert (response.status, response.get("Content-Length")) == (200, str(SIZE))
+        if sys.implementation.name == "pypy" and "falcon" in site:
+            return  # Falcon drops the file, and leaves its close to a collector
         wait_until(lambda: not server.positions(large), "closed the file")
