@@ -1,10 +1,12 @@
-"""The examples, run as their users run them, and talked to. (Those for bodies and files are tested
-with what they show: test_input.py, test_files.py; those with frameworks in tests/frameworks; those
-in C in tests/c.)"""
+"""The examples, run as their users run them, and talked to. (That for files is tested
+with what it shows, in test_files.py; those with frameworks in tests/frameworks, those in C in
+tests/c.)"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import EXAMPLES, Process, wait_until
-from rawclient import Client, request
+from rawclient import CHUNKED, Client, chunked, request
 from talker import Talker
 
 Run = Callable[..., tuple[Process, tuple[str, int]]]
@@ -87,3 +89,16 @@ def test_a_request_asks_another_server_and_holds_up_nobody(run_example: Run) -> 
                 peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
                 peer.close()
             assert first.read_response().body == second.read_response().body == b"hello"
+
+
+def test_an_upload_is_told_by_size_and_digest(run_example: Run) -> None:
+    process, address = run_example("upload.py")
+    assert re.match(r"http://127\.0\.0\.1:\d+/ - try: curl -T FILE http://127", process.out)
+    body = b"one\ntwo\r\n\n\nlast, without an end" * 100_000
+    told = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}\n".encode()
+    with Client(address) as client:
+        client.send(request("/", method="POST", body=body))
+        assert client.read_response().body == told
+        client.send(request("/", method="POST", fields=CHUNKED) + chunked(body, 5000))
+        assert client.read_response().body == told
+        assert client.get().status == 405

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
-import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable, Iterable
 from io import BufferedReader, BytesIO
 from urllib.parse import urlencode
 
 import pytest
 from apps.inputs import Calls, call_all
-from harness import HERE, Process, Server, wait_until
+from harness import Server, wait_until
 from meinheld._input import NO_INPUT
 from rawclient import CHUNKED, Client, chunked, request
 
@@ -591,23 +588,3 @@ def test_an_app_that_does_not_read_holds_up_its_client(serve: Serve) -> None:
                 rounds += 1
             assert sent < 64 * MEBIBYTE
         assert resident(server) - before < 32 * MEBIBYTE
-
-
-# ---- the example
-
-
-def test_the_upload_example_tells_size_and_digest(spawn: Callable[..., Process]) -> None:
-    process = spawn([sys.executable, str(HERE.parent.parent / "examples" / "upload.py"), "0"])
-    wait_until(lambda: "\n" in process.out or process.popen.poll() is not None, "listened")
-    match = re.match(r"http://127\.0\.0\.1:(\d+)/ - try: curl -T FILE http://127", process.out)
-    assert match, process.log
-    body = LINES * 100_000
-    told = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}\n".encode()
-    with Client(("127.0.0.1", int(match[1]))) as client:
-        for chunk in (0, 5000):
-            client.send(head_of("/", body, chunk) + framed(body, chunk))
-            assert client.read_response().body == told
-        assert client.get().status == 405
-    process.signal(signal.SIGTERM)
-    assert process.wait() == 0
-    assert process.log == ""

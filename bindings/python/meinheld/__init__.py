@@ -3,7 +3,7 @@ the names of ``meinheld.server`` are here as well, and those of server-sent even
 
 from __future__ import annotations
 
-from meinheld._loop import VERSION as __version__
+from meinheld._hub import VERSION as __version__
 from meinheld._sse import ServerSentEvent, event_stream, last_event_id, sse, sse_headers
 from meinheld.server import (
     cancel_wait,

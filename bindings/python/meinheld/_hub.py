@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from meinheld._codes import error_of
 from meinheld._limits import Limits
@@ -15,6 +15,8 @@ from meinheld._static import StaticFiles
 
 if TYPE_CHECKING:
     from meinheld._native import Hub, Options, StaticOptions
+
+VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
 
 def new_hub(limits: Limits, max_fds: int) -> Hub:

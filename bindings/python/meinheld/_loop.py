@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from meinheld._calls import Call, Calls
+from meinheld._calls import Calls
 from meinheld._codes import error_of
 from meinheld._crossing import Argument, Crossings, Result
 from meinheld._descriptors import Descriptors
@@ -62,11 +62,8 @@ from meinheld._upgrades import Upgrades
 if TYPE_CHECKING:
     from meinheld._native import Batch, Hub
 
-VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
-
 # Loop greenlets kept for reuse: making one costs ten switches, keeping one about 20 KiB.
 MAX_SPARES: Final = 64
-
 
 # Requests that were parked when this process was forked; a greenlet that is freed is unwound.
 _abandoned: Final[list[object]] = []
@@ -91,9 +88,8 @@ class Loop:
         pool: Pool | None = None,
         max_held: int = 0,
     ) -> None:
-        """hub: of new_hub(), freed by close(); log: of what its tasks raise; pool: threads
-        that run with the loop; max_held: requests that may wait for an event at once, 0 for any
-        number."""
+        """hub: of new_hub(), freed by close(); log: of what its tasks raise; pool: threads that run
+        with the loop; max_held: requests that may wait for an event at once, 0 for any number."""
         self.hub = hub
         self.log = log
         self.seat = Seat(self)
@@ -269,11 +265,6 @@ class Loop:
         """The descriptor of a request's connection; negative once that has gone."""
         return lib.mhpy_fd(self.hub, name)
 
-    def call_at(self, due: float, function: Callable[[], None]) -> Call:
-        """Calls function when that is due, by time.monotonic(). A drain waits for those that were
-        asked for before it. In the loop's thread only. Raises MemoryError."""
-        return self.calls.add(due, function, not self._draining)
-
     def arm(self, seconds: float) -> None:
         """Has the calls that are due be made in so many seconds."""
         timer = lib.mhpy_timer(self.hub, math.ceil(min(seconds, LONGEST) * 1000))
@@ -312,7 +303,7 @@ class Loop:
     def admit(self, enter: Callable[[], None]) -> bool:
         """Calls enter, unless the run is over or another process's. From any thread."""
         with self._lock:
-            if self._over or self._pid != os.getpid():
+            if self._over or self.forked:
                 return False
             enter()
             return True
@@ -523,7 +514,7 @@ class Loop:
 
     def _end(self) -> None:
         """Ends every parked greenlet and thread, and the hub, and waits for the pool."""
-        pool = self._pool if self._pid == os.getpid() else None
+        pool = None if self.forked else self._pool
         if pool is not None:
             pool.clear()
         with self._lock:
@@ -531,7 +522,7 @@ class Loop:
         raised = self._tell_ends()  # whoever comes back to the events finds them used up
         self._ready.clear()
         self._due = 0
-        if self._pid != os.getpid():
+        if self.forked:
             # They are the parent's, and so is what their finally blocks would do to the outside
             # world.
             _abandoned.append((self._parked.copy(), self._gateway))
@@ -554,13 +545,13 @@ class Loop:
         self._current = None
         while self._spares:
             self._switches.throw(self._spares.pop())
-        self.upgrades.end(self._pid != os.getpid())
-        if self._pid == os.getpid():
+        self.upgrades.end(self.forked)
+        if not self.forked:
             raised = self._end_requests() or raised
         self._timers.clear()
         self._watches.clear()
         self.close()
-        if self._pid == os.getpid():
+        if not self.forked:
             try:
                 self._gateway.end()
             except BaseException as exc:

@@ -161,7 +161,9 @@ class Timer:
         """Has loop call it when it is due, by time.monotonic()."""
         if self._function is not None:
             self._loop = loop
-            self._call = loop.call_at(due, self._make)
+            # A drain does not wait for what is scheduled during it: a call that schedules the next
+            # would never let it end.
+            self._call = loop.calls.add(due, self._make, not loop.draining)
 
     def _make(self) -> None:
         function, self._function = self._function, None

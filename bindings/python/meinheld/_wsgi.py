@@ -22,10 +22,10 @@ from meinheld._errors import ERRORS
 from meinheld._events import Event, Texts
 from meinheld._exceptions import ClientDisconnected, Interruption
 from meinheld._files import FileWrapper
-from meinheld._hub import tell_ends
+from meinheld._hub import VERSION, tell_ends
 from meinheld._input import NO_INPUT
 from meinheld._locals import forget, installed
-from meinheld._loop import VERSION, Loop
+from meinheld._loop import Loop
 from meinheld._native import lib
 from meinheld._pool import Pool
 from meinheld._response import (
