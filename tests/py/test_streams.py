@@ -211,6 +211,7 @@ def test_a_slow_generator_hears_of_a_client_that_has_left_when_it_yields(
     if not unread:
         fifo.write_bytes(b"go on")
         server.wait_for_log("asked\nasked\n")
+    server.wait_for_rest()  # the loop has heard, be it in another thread than the app
     fifo.write_bytes(b"go on")
     server.wait_for_log("ended")
     assert server.log == "asked\n" * (1 if unread else 2) + "ended\n"
