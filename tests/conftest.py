@@ -68,11 +68,16 @@ TWICE = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--once", action="store_true", help="nothing runs twice, in threads as well")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs those tests in the loop's thread, and in a pool of threads. One that is marked in_loop
     tells why it can't hold in the second."""
     if "serve" in metafunc.fixturenames and metafunc.module.__name__ in TWICE:
-        if metafunc.definition.get_closest_marker("in_loop"):
+        once = metafunc.config.getoption("once")
+        if once or metafunc.definition.get_closest_marker("in_loop"):
             return
         metafunc.parametrize("threads", (0, 8), ids=("inline", "threads"), indirect=True)
 
