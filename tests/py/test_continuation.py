@@ -98,6 +98,17 @@ def test_a_resume_may_come_from_another_thread(serve: Serve) -> None:
             assert json.loads(client.get("/by-thread").body) == ["from a thread", [True]]
 
 
+@pytest.mark.parametrize("timeout", [0, 1e-4, 10])
+def test_what_is_resumed_while_waits_begin_and_expire_is_got_once(
+    serve: Serve, timeout: float
+) -> None:
+    server = serve(APP)
+    with server.connect() as client:
+        got, expired = json.loads(client.get(f"/racing?last=2000&timeout={timeout}").body)
+    assert got == [*range(1, 2001)]
+    assert expired == 0 or timeout == 1e-4
+
+
 @pytest.mark.in_loop  # signal.signal() works in the main thread only
 def test_a_resume_may_come_from_a_signal_handler(serve: Serve) -> None:
     server = serve(APP)

@@ -26,48 +26,43 @@ class Held(Protocol):
 
 
 class Holder:
-    """Those of one loop. All of it is for the loop's own thread, but release() and
-    client_left()."""
+    """Those of one loop. All of it is for the loop's own thread, but client_left() and who takes
+    out of waits what waits no more."""
 
-    __slots__ = ("_loop", "_most", "_stopping", "_waits")
+    __slots__ = ("_loop", "_most", "_stopping", "waits")
 
     def __init__(self, loop: Loop, most: int) -> None:
         """most: how many may wait at once, 0 for any number."""
         self._loop = loop
         self._most = most
         self._stopping = False
-        self._waits: dict[int, Held] = {}  # by name
+        self.waits: dict[int, Held] = {}  # by name
 
     def hold(self, request: tuple[int, Held, bool]) -> BaseException | None:
-        """A request waits from now on, until release(). request: its name, its wait, and whether
-        its client may half-close the connection. Returns what it is told at once, if so."""
+        """A request waits from now on, until it is taken out of waits. request: its name, its wait,
+        and whether its client may half-close the connection. Returns what it is told at once, if
+        so."""
         name, held, half_close = request
         if self._stopping:
             return _stopping()
-        if self._most and len(self._waits) >= self._most:
+        if self._most and len(self.waits) >= self._most:
             return ServerBusy(f"{self._most} requests are suspended already")
-        here = self._loop.upgrades.is_open(name)
-        if here is None:
-            here = (_keep if half_close else _wait)(self._loop.hub, name) == _OK
-        if not here:
+        code = (_keep if half_close else _wait)(self._loop.hub, name)
+        if code != _OK and not self._loop.upgrades.is_open(name):
             return _left()
-        self._waits[name] = held
+        self.waits[name] = held
         return None
-
-    def release(self, name: int) -> None:
-        """It waits no more. From any thread."""
-        self._waits.pop(name, None)
 
     def client_left(self, name: int) -> None:
         """A request has lost its client; no effect if it does not wait. From any thread."""
-        held = self._waits.get(name)
+        held = self.waits.get(name)
         if held is not None:
             held.interrupt(_left())
 
     def stop(self) -> None:
         """The server drains: ends all waits, and lets nobody begin one."""
         self._stopping = True
-        for held in list(self._waits.values()):
+        for held in list(self.waits.values()):
             held.interrupt(_stopping())
 
 

@@ -117,8 +117,8 @@ class Loop:
         self._watches: dict[int, Callable[[int, int], None]] = {}
         self.descriptors = Descriptors(self)
         self.upgrades = Upgrades(self)
-        # (parking, value), or (None, function) of post().
-        self._ready: deque[tuple[Parking | None, Any]] = deque()
+        # (parking, value), which may be longer, or (None, function) of post().
+        self._ready: deque[tuple[Any, ...]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
         self._over = False
         self._ending = False
@@ -419,7 +419,9 @@ class Loop:
         """Carries out the oldest resume or post. Returns False if this greenlet is to end, since
         there are spares enough."""
         self._due -= 1
-        parking, value = self._ready.popleft()
+        resume = self._ready.popleft()
+        parking: Parking | None = resume[0]
+        value: Any = resume[1]
         if parking is None:
             self.seat.serving = None
             value()

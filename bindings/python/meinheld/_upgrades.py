@@ -65,10 +65,10 @@ class Upgrades:
         if self._open.pop(name, None) is not None:
             self._loop.end_if_drained()
 
-    def is_open(self, name: int) -> bool | None:
-        """Whether its client is still there; None for a request that has not left HTTP."""
+    def is_open(self, name: int) -> bool:
+        """Whether a request has left HTTP, and its client is still there."""
         upgraded = self._open.get(name)
-        return None if upgraded is None else upgraded.is_open()
+        return upgraded is not None and upgraded.is_open()
 
     def drain(self) -> None:
         """The server drains."""

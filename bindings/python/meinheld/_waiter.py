@@ -2,8 +2,8 @@
 client that leaves, or the server's end. Later ones are told that they are late, so that nothing is
 handed to who has gone on already.
 
-A signal handler may wake as well, in the middle of any line here. So who ends a wait takes what can
-be taken but once, in one call that no handler divides; and the lock, by which other threads see the
+A signal handler may wake as well, in the middle of any line here. So who ends a wait deletes what
+can be deleted but once, which no handler divides; and the lock, by which other threads see the
 outcome whole, is re-entrant."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Waiter:
     def __init__(self) -> None:
         seat = seats.get(get_ident())
         self._place = ThreadParking() if seat is None else Parking(seat.loop)
-        self._open = [True]  # empty once it has ended
+        self._open = True  # deleted once it has ended
         self._outcome: object = _NOTHING
         self._error: BaseException | None = None
 
@@ -63,9 +63,10 @@ class Waiter:
     def _take(self) -> bool:
         """Returns whether it is for the caller to end it."""
         try:
-            return self._open.pop()
-        except IndexError:
+            del self._open
+        except AttributeError:
             return False
+        return True
 
     def wait(self, timeout: float | None = None) -> object:
         """The value; EXPIRED after timeout seconds. Raises the exception that it was ended with,
@@ -97,4 +98,4 @@ class Waiter:
         try:
             return self.wait(timeout)
         finally:
-            loop.holder.release(name)
+            loop.holder.waits.pop(name, None)

@@ -23,7 +23,7 @@ from meinheld._exceptions import (
     ServerStopping,
     timeout,
 )
-from meinheld._parking import Parking
+from meinheld._parking import EXPIRED, Parking
 from meinheld._response import ALL, Known, Response
 from meinheld._seat import current_seat, seats
 
@@ -70,6 +70,7 @@ class Continuation(metaclass=_Found):
     gen: int
     known: Known
     parking: Parking
+    place: Parking
     slot: int
     stage: int
     told: object
@@ -100,8 +101,13 @@ class Continuation(metaclass=_Found):
         own = loop._current is getcurrent()
         if not own and not loop.may_wait():
             self._refuse()
-        with _lock:
-            self.parking = parking = Parking(loop)  # a signal handler may resume it from here on
+        try:
+            parking = self.place
+            del self.place
+        except AttributeError:
+            parking = Parking(loop)
+        with _lock:  # a resume comes before all of this, or it finds where to resume
+            self.parking = parking
             if self.told is _LATE or self.told is _OVER:
                 self.told = None
         if self.told is not None:
@@ -112,19 +118,19 @@ class Continuation(metaclass=_Found):
                 refusal = hold(request) if own else loop.call(hold, request)
                 if refusal is not None:
                     self.interrupt(refusal)
-                if self.told is None:
-                    loop._park(parking, seconds or None)
+                if self.told is None and loop._park(parking, seconds or None) is not EXPIRED:
+                    self.place = parking
             except BaseException:
                 self._take()
                 raise
             finally:
-                loop.holder.release(name)
+                loop.holder.waits.pop(name, None)
             if self.told is None:
                 self._expire()
         told = self.told
         if type(told) is tuple:
             self.told = None
-            value, error = told
+            _, value, error = told
             if error is None:
                 return value
             raise error
@@ -169,9 +175,9 @@ class Continuation(metaclass=_Found):
                 return False
             if self._is_over() if parking is None else parking._loop._over:
                 return False
-            self.told = (value, error)
+            self.told = told = (parking, value, error)
         if parking is not None:
-            parking.resume()
+            parking.enqueue(told)
         return True
 
     def _is_over(self) -> bool:
@@ -219,9 +225,13 @@ class Request(Response, Continuation, metaclass=_Made):
     __slots__ = (
         "__weakref__",
         "parking",  # where it is suspended, until somebody ends that; else deleted
-        # None: it runs, or is suspended; a tuple, (value, error): resumed with that, and it has not
-        # taken it yet; an Interruption: that has ended its wait, and it has not gone on yet; _LATE,
-        # _OVER: it runs after a wait that has ended so.
+        # Where it was suspended the last time and may be again, if no resume of it can be on its
+        # way there. Each object that is made anew brings a collection of garbage nearer, which
+        # looks at all that thousands of suspended requests hold.
+        "place",
+        # None: it runs, or is suspended; a tuple, (its parking or None, value, error): resumed with
+        # that, and it has not taken it yet; an Interruption: that has ended its wait, and it has
+        # not gone on yet; _LATE, _OVER: it runs after a wait that has ended so.
         "told",
     )
 

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -131,6 +132,33 @@ def by_thread(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     return answer(start_response, json.dumps([result, results]).encode())
 
 
+def racing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Waits again and again, as long as the query says, while a thread resumes it with one number
+    after another, each until that has been taken on. Answers what it got, and how often nothing."""
+    mine = environ[CONTINUATION_KEY]
+    timeout, last = float(query(environ, "timeout")), int(query(environ, "last"))
+
+    def count() -> None:
+        number = 1
+        while number <= last:
+            with suppress(OSError):  # it has not taken the one before
+                number += mine.resume(number)
+            time.sleep(0)  # lets go of the interpreter's lock
+
+    sys.setswitchinterval(1e-6)  # so that the thread comes between any two lines
+    thread = threading.Thread(target=count)
+    thread.start()
+    got: list[object] = []
+    expired = 0
+    while len(got) < last:
+        try:
+            got.append(mine.suspend(timeout))
+        except server.timeout:
+            expired += 1
+    thread.join()
+    return answer(start_response, json.dumps([got, expired]).encode())
+
+
 def by_signal(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Has the next SIGUSR1 resume it; only where the main thread serves."""
     mine = _waiting[query(environ, "name")] = environ[CONTINUATION_KEY]
@@ -221,6 +249,7 @@ APPS: dict[str, App] = {
     "/call": call,
     "/throw": throw,
     "/by-thread": by_thread,
+    "/racing": racing,
     "/by-signal": by_signal,
     "/early": early,
     "/twice": twice,
