@@ -499,8 +499,9 @@ MH_API int mh_req_upgrade(mh_req *req, void *buf, size_t *n);
  * Content-Length among fields must equal length (but to HEAD and of 304), and is taken as the
  * length if that is unknown. Everything is copied. HEAD, 204 and 304 get no body whatever follows.
  * Errors: MH_EINVAL for a status or length out of range, a name that is no token, a reason or value
- * with a control byte, a hop-by-hop field (RFC 9110 7.6.1), a Content-Length that is no number or
- * there twice, lengths that disagree. */
+ * with a control byte, a hop-by-hop field (RFC 9110 7.6.1) but the Upgrade of a 426, which
+ * Connection then names, a Content-Length that is no number or there twice, lengths that
+ * disagree. */
 MH_API int mh_res_head(mh_req *req, int status, mh_str reason, const mh_str *fields, size_t n,
                        int64_t length);
 

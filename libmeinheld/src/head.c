@@ -15,7 +15,7 @@ enum {
     LENGTH_FIELD = 14 + 20,
     SERVER_NAME = 6,
     CODING_FIELD = 17 + 7,
-    CONNECTION_FIELD = 10 + 10,
+    CONNECTION_FIELD = 10 + 10 + 9, /* "keep-alive", ", upgrade" */
     OURS = DATE_FIELD + LENGTH_FIELD + SERVER_NAME + CODING_FIELD + CONNECTION_FIELD +
            5 * FIELD_EXTRA + 2
 };
@@ -49,7 +49,8 @@ static bool take_field(mh__head_plan *plan, mh_str name, mh_str value) {
         if (NAME_IS(name, "server")) plan->has_server = true;
         return true;
     case 7:
-        return !NAME_IS(name, "trailer") && !NAME_IS(name, "upgrade");
+        if (NAME_IS(name, "upgrade")) return plan->has_upgrade = plan->status == 426;
+        return !NAME_IS(name, "trailer");
     case 10:
         return !NAME_IS(name, "connection") && !NAME_IS(name, "keep-alive");
     case 14:
@@ -66,7 +67,7 @@ static bool take_field(mh__head_plan *plan, mh_str name, mh_str value) {
 int mh__head_check(mh__head_plan *plan, size_t server_len) {
     size_t size = STATUS_LINE + OURS;
 
-    plan->has_date = plan->has_server = plan->has_length = false;
+    plan->has_date = plan->has_server = plan->has_length = plan->has_upgrade = false;
     plan->length = 0;
     if (plan->status < 100 || plan->status > 999) return MH_EINVAL;
     if (!text_is_good(plan->reason)) return MH_EINVAL;
@@ -123,7 +124,18 @@ static inline char *put_field(char *q, mh_str name, mh_str value) {
     return PUT_TEXT(q, "\r\n");
 }
 
-static char *put_ours(char *q, const mh__head_extra *extra) {
+/* Connection, which names Upgrade where that is among the fields (RFC 9110 7.8). */
+static char *put_connection(char *q, const mh__head_extra *extra, bool upgrade) {
+    if (extra->connection == MH__CONN_SILENT && !upgrade) return q;
+    q = PUT_TEXT(q, "Connection: ");
+    if (extra->connection == MH__CONN_CLOSE) q = PUT_TEXT(q, "close");
+    if (extra->connection == MH__CONN_KEEP_ALIVE) q = PUT_TEXT(q, "keep-alive");
+    if (upgrade && extra->connection != MH__CONN_SILENT) q = PUT_TEXT(q, ", ");
+    if (upgrade) q = PUT_TEXT(q, "upgrade");
+    return PUT_TEXT(q, "\r\n");
+}
+
+static char *put_ours(char *q, const mh__head_extra *extra, bool upgrade) {
     if (extra->date.n > 0) q = put_field(q, (mh_str){"Date", 4}, extra->date);
     if (extra->server.n > 0) q = put_field(q, (mh_str){"Server", 6}, extra->server);
     if (extra->frame == MH__FRAME_LENGTH) {
@@ -133,9 +145,7 @@ static char *put_ours(char *q, const mh__head_extra *extra) {
     } else if (extra->frame == MH__FRAME_CHUNKED) {
         q = PUT_TEXT(q, "Transfer-Encoding: chunked\r\n");
     }
-    if (extra->connection == MH__CONN_CLOSE) q = PUT_TEXT(q, "Connection: close\r\n");
-    if (extra->connection == MH__CONN_KEEP_ALIVE) q = PUT_TEXT(q, "Connection: keep-alive\r\n");
-    return q;
+    return put_connection(q, extra, upgrade);
 }
 
 size_t mh__head_write(char *buf, const mh__head_plan *plan, const mh__head_extra *extra) {
@@ -152,7 +162,7 @@ size_t mh__head_write(char *buf, const mh__head_plan *plan, const mh__head_extra
         if (f->n == 14 && NAME_IS(*f, "content-length")) continue;
         q = put_field(q, f[0], f[1]);
     }
-    q = put_ours(q, extra);
+    q = put_ours(q, extra, plan->has_upgrade);
     q = PUT_TEXT(q, "\r\n");
     return (size_t)(q - buf);
 }

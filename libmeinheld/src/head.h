@@ -16,14 +16,15 @@ typedef struct mh__head_plan {
     const mh_str *fields; /* n pairs name, value */
     size_t n;
     /* set by mh__head_check */
-    bool has_date, has_server, has_length;
+    bool has_date, has_server, has_length, has_upgrade;
     int64_t length; /* the host's Content-Length, if has_length */
     size_t size;    /* most bytes that mh__head_write can need */
 } mh__head_plan;
 
 /* Checks status (100-999), reason and fields, and fills the rest of plan. The host may not send
  * hop-by-hop fields (RFC 9110 7.6.1: Connection, Keep-Alive, Proxy-Connection, TE, Trailer,
- * Transfer-Encoding, Upgrade). Returns MH_OK or MH_EINVAL. */
+ * Transfer-Encoding, Upgrade), but for the Upgrade of a 426, which says to what (15.5.22). Returns
+ * MH_OK or MH_EINVAL. */
 int mh__head_check(mh__head_plan *plan, size_t server_len);
 
 enum mh__head_frame {

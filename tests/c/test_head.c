@@ -108,8 +108,31 @@ static void framing_and_connection_are_written_by_the_library(void) {
     }
 }
 
+static void a_426_says_to_what_and_connection_names_that(void) {
+    static const char *const fields[] = {"upGrade", "websocket", NULL};
+    static const struct {
+        int connection;
+        const char *want;
+    } cases[] = {{MH__CONN_SILENT, "upgrade"},
+                 {MH__CONN_CLOSE, "close, upgrade"},
+                 {MH__CONN_KEEP_ALIVE, "keep-alive, upgrade"}};
+    mh__head_plan plan;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        mh__head_extra extra = {.frame = MH__FRAME_NONE, .connection = cases[i].connection};
+        char want[200];
+        snprintf(want, sizeof(want),
+                 "HTTP/1.1 426 \r\nupGrade: websocket\r\nConnection: %s\r\n\r\n",
+                 cases[i].want);
+        REQUIRE(check_plan(&plan, 426, "", fields, 0) == MH_OK);
+        check_written(&plan, &extra, want);
+    }
+    CHECK_INT(check_plan(&plan, 425, "", fields, 0), MH_EINVAL);
+    CHECK_INT(check_plan(&plan, 101, "", fields, 0), MH_EINVAL);
+}
+
 static void the_largest_head_fits_into_its_size(void) {
-    static const char *const fields[] = {"A", "b", NULL};
+    static const char *const fields[] = {"Upgrade", "b", NULL};
     mh__head_plan plan;
     mh__head_extra extra = {.date = {date, 29},
                             .server = STR("s"),
@@ -117,10 +140,11 @@ static void the_largest_head_fits_into_its_size(void) {
                             .length = UINT64_MAX,
                             .connection = MH__CONN_KEEP_ALIVE};
 
-    REQUIRE(check_plan(&plan, 100, "r", fields, 1) == MH_OK);
-    check_written(&plan, &extra,
-                  "HTTP/1.1 100 r\r\nA: b\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: s\r\n"
-                  "Content-Length: 18446744073709551615\r\nConnection: keep-alive\r\n\r\n");
+    REQUIRE(check_plan(&plan, 426, "r", fields, 1) == MH_OK);
+    check_written(
+        &plan, &extra,
+        "HTTP/1.1 426 r\r\nUpgrade: b\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: s\r\n"
+        "Content-Length: 18446744073709551615\r\nConnection: keep-alive, upgrade\r\n\r\n");
 }
 
 static void strings_of_every_length_are_copied_whole(void) {
@@ -327,6 +351,7 @@ int main(void) {
     RUN(a_head_is_status_line_fields_ours_and_an_empty_line);
     RUN(an_empty_reason_keeps_its_space);
     RUN(framing_and_connection_are_written_by_the_library);
+    RUN(a_426_says_to_what_and_connection_names_that);
     RUN(the_largest_head_fits_into_its_size);
     RUN(strings_of_every_length_are_copied_whole);
     RUN(the_hosts_date_server_and_length_are_noted);

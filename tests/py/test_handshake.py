@@ -68,6 +68,8 @@ def test_another_version_is_told_which_one_there_is(serve: Serve) -> None:
             response = client.read_response()
             assert response.status == 426
             assert response.get("Sec-WebSocket-Version") == "13"
+            assert response.get("Upgrade") == "websocket"
+            assert response.get("Connection") == "upgrade"
 
 
 OTHERS = [
@@ -88,6 +90,7 @@ def test_who_does_not_ask_for_a_websocket_is_told_to(serve: Serve) -> None:
             response = client.read_response()
             assert response.status == 426, sends
             assert response.get("Sec-WebSocket-Version") == "13"
+            assert response.get("Upgrade") == "websocket"
 
 
 def test_case_and_other_tokens_do_not_matter(serve: Serve) -> None:

@@ -65,7 +65,8 @@ def _bad(text: str) -> Refused:
 
 def needed(text: str) -> Refused:
     """For who should have asked for a WebSocket, or for one of another version (4.4)."""
-    return Refused("426 Upgrade Required", text, ("Sec-WebSocket-Version", str(VERSION)))
+    version = ("Sec-WebSocket-Version", str(VERSION))
+    return Refused("426 Upgrade Required", text, ("Upgrade", "websocket"), version)
 
 
 def choose(environ: Environ, protocols: Sequence[str]) -> str | None:

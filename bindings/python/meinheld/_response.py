@@ -337,7 +337,7 @@ def _complaint(status: object, headers: object) -> Exception | None:
     if not _may_be_sent(status):
         return ValueError(f"a status that may not be sent: {status!r}")
     for item in headers:
-        if not _may_be_sent("200", *item):
+        if not _may_be_sent(status, *item):
             return ValueError(f"a header that may not be sent: {item!r}")
     return None
 
