@@ -122,8 +122,7 @@ static void a_426_says_to_what_and_connection_names_that(void) {
         mh__head_extra extra = {.frame = MH__FRAME_NONE, .connection = cases[i].connection};
         char want[200];
         snprintf(want, sizeof(want),
-                 "HTTP/1.1 426 \r\nupGrade: websocket\r\nConnection: %s\r\n\r\n",
-                 cases[i].want);
+                 "HTTP/1.1 426 \r\nupGrade: websocket\r\nConnection: %s\r\n\r\n", cases[i].want);
         REQUIRE(check_plan(&plan, 426, "", fields, 0) == MH_OK);
         check_written(&plan, &extra, want);
     }
