@@ -6,9 +6,8 @@ import base64
 import hashlib
 import struct
 import zlib
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from harness import Server
 from rawclient import Client, Response, request
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -86,12 +85,18 @@ def inflated(data: bytes, window: int = 15) -> bytes:
     return zlib.decompressobj(wbits=-window).decompress(data + b"\0\0\xff\xff")
 
 
+class Connecting(Protocol):
+    """What connects to a server."""
+
+    def connect(self, *, receive_buffer: int | None = None) -> Client: ...
+
+
 class Socket:
     """A WebSocket to a server, open once it is made; sends lies on request, and reads frames."""
 
     def __init__(
         self,
-        server: Server,
+        server: Connecting,
         path: str = "/echo",
         *more: tuple[str, str],
         early: bytes = b"",

@@ -20,6 +20,7 @@ from meinheld._loop import Loop
 from meinheld._native import ffi, lib
 from meinheld.common import Continuation
 from meinheld.server import timeout
+from meinheld.websocket import WebSocket, WebSocketWSGI
 
 HELLO = b"Hello world!"
 PIECE = bytes(range(256))
@@ -125,6 +126,14 @@ def nap(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return answer(start_response, b"woken by nobody")
 
 
+# ---- WebSockets
+
+
+def echo(socket: WebSocket) -> None:
+    for message in socket:
+        socket.send(message)
+
+
 # ---- for the driver
 
 
@@ -142,6 +151,7 @@ def _count_in_loop(trim: bool) -> dict[str, int]:
         "requests": _counts.requests,
         "timers": _counts.timers,
         "suspended": len(_waiting),
+        "upgraded": len(_loop().upgrades),
     }
 
 
@@ -181,6 +191,7 @@ APPS: dict[str, App] = {
     "/waiting": is_waiting,
     "/wake": wake,
     "/nap": nap,
+    "/echo": WebSocketWSGI(echo),
     "/open": what_is_open,
     "/counts": what_is_alive,
 }

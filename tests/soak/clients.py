@@ -17,6 +17,7 @@ from random import Random
 
 from app import HELLO, PIECE
 from apps.responses import MEBIBYTE
+from frames import BINARY, PING, PONG, Socket, close, frame
 from rawclient import Address, Client, Response, request
 from wire import read_subjects
 
@@ -68,7 +69,9 @@ class Play:
         self.tally = tally
         self.tcp, self.unix = addresses
 
-    def connect(self, address: Address | None = None, receive_buffer: int | None = None) -> Client:
+    def connect(
+        self, address: Address | None = None, *, receive_buffer: int | None = None
+    ) -> Client:
         """By TCP or by the unix socket, as chance will have it, if address does not say."""
         if address is None:
             address = self.random.choice((self.tcp, self.unix))
@@ -109,6 +112,11 @@ class Play:
         while waker.get(f"/waiting?{self.key}").body != b"yes":
             assert time.monotonic() < deadline, "the request was never suspended"
             time.sleep(0.001)
+
+    def open_websocket(self) -> Socket:
+        """One that echoes."""
+        self.tally.requests[self.kind] += 1
+        return Socket(self)
 
     def wake(self, waker: Client) -> None:
         """Sends the request that wakes it."""
@@ -236,6 +244,20 @@ def napping(play: Play) -> None:
         play.expect(client, b"expired")
 
 
+def websocket(play: Play) -> None:
+    """Messages that come back, in one frame or several, pings between them, and a close."""
+    with play.open_websocket() as socket:
+        for _ in range(play.random.randint(1, 10)):
+            message = play.random.randbytes(play.random.choice((10, 1000, 70000)))
+            cut = play.random.randrange(len(message))
+            parts = [frame(BINARY, message[:cut], fin=False), frame(0, message[cut:])]
+            socket.send(parts[0], frame(PING, b"between"), parts[1])
+            assert socket.read() == (0x80 | PONG, b"between")
+            assert socket.read() == (0x80 | BINARY, message)
+        socket.send(close(1000))
+        assert socket.read_close() == (1000, "")
+
+
 # ---- slow clients
 
 
@@ -298,6 +320,14 @@ def abort_nap(play: Play) -> None:
     with play.connect() as client:
         play.send(client, request(f"/nap?{play.random.randrange(30)}"))
         play.leave(client)
+
+
+def abort_websocket(play: Play) -> None:
+    """Leaves an open WebSocket, before, in the middle of, or after messages that come back."""
+    with play.open_websocket() as socket:
+        data = frame(BINARY, play.random.randbytes(20000)) * play.random.randint(1, 5)
+        socket.send(data[: play.random.randrange(len(data))])
+        play.leave(socket.client)
 
 
 # ---- bad requests, and a bad application
@@ -389,12 +419,14 @@ KINDS: dict[Callable[[Play], None], int] = {
     download: 4,
     suspended: 3,
     napping: 1,
+    websocket: 2,
     slow_request: 1,
     slow_reader: 1,
     abort_request: 4,
     abort_response: 4,
     abort_suspended: 1,
     abort_nap: 1,
+    abort_websocket: 1,
     bad_request: 12,
     failing: 1,
 }

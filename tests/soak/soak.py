@@ -38,7 +38,7 @@ WAKEUPS_MOST = 2
 TICKS_MOST = 1
 FAILURES_MOST = 20
 Job = tuple[Callable[[Play], None], str]  # a kind, and the key of one play of it
-QUIET = {"connections": 1, "requests": 1, "timers": 0, "suspended": 0}  # 1: who asks
+QUIET = {"connections": 1, "requests": 1, "timers": 0, "suspended": 0, "upgraded": 0}  # 1: who asks
 
 
 @dataclass

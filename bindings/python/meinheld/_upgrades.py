@@ -32,8 +32,9 @@ class Upgrades:
         self._loop = loop
         self._open: dict[int, Upgraded] = {}  # by the name of their request
 
-    def __bool__(self) -> bool:
-        return bool(self._open)
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open)
 
     def take(self, name: int) -> tuple[int, bytes] | None:
         """A request's socket, for which the request has ended: a descriptor, the caller's from then
