@@ -297,6 +297,14 @@ typedef struct mh_config {
     const char *server_name; /* the Server field, copied; "" sends none; "meinheld/VERSION" */
 } mh_config;
 
+/* Versions of the PROXY protocol (HAProxy's proxy-protocol.txt). */
+enum {
+    MH_PROXY_OFF = 0,
+    MH_PROXY_V1 = 1,  /* a line of text, of up to 107 bytes */
+    MH_PROXY_V2 = 2,  /* a binary block; over 4096 bytes are refused, and so is a wrong CRC32c */
+    MH_PROXY_AUTO = 3 /* either */
+};
+
 MH_API void mh_config_init_sized(mh_config *cfg, size_t size);
 MH_INLINE void mh_config_init(mh_config *cfg) { mh_config_init_sized(cfg, sizeof *cfg); }
 
