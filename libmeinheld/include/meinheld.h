@@ -295,9 +295,20 @@ typedef struct mh_config {
     uint32_t accept_pause;   /* ms without accepting after EMFILE, ENFILE, ENOBUFS or ENOMEM; 100 */
     int accept_connect;      /* non-zero: CONNECT and authority-form reach the host (row 24); 0 */
     const char *server_name; /* the Server field, copied; "" sends none; "meinheld/VERSION" */
+    int proxy_protocol;      /* MH_PROXY_*; MH_PROXY_OFF */
+    /* Who may send a PROXY header, copied: addresses and networks ("10.0.0.0/8", "2001:db8::/32"),
+     * separated by commas or blanks, or "*" for all. Clients of unix sockets always may. Looked at
+     * when a connection's first byte has come; who may not is refused with 403. An IPv4 client has
+     * its IPv4 address on listeners of IPv6 too. "127.0.0.1, ::1" */
+    const char *proxy_from;
 } mh_config;
 
-/* Versions of the PROXY protocol (HAProxy's proxy-protocol.txt). */
+/* Whether each connection begins with a header of the PROXY protocol (HAProxy's
+ * proxy-protocol.txt), which says whose connection a proxy hands on. If it has to, one without it,
+ * or with another than these, is refused with 400: to guess would let anyone pass for anyone. It
+ * has to come within head_timeout, and then counts for all requests of the connection: mh_req_peer
+ * and the access log tell the client's address. Where it says none (LOCAL, UNKNOWN, UNSPEC, a unix
+ * socket) they tell the proxy's. */
 enum {
     MH_PROXY_OFF = 0,
     MH_PROXY_V1 = 1,  /* a line of text, of up to 107 bytes */
@@ -310,7 +321,9 @@ MH_INLINE void mh_config_init(mh_config *cfg) { mh_config_init_sized(cfg, sizeof
 
 /* Makes a server on loop. handlers is copied, cfg too (NULL: the defaults). Errors: MH_EINVAL (no
  * handlers or no on_request, a size that is too small, a limit out of range, a server_name that is
- * NULL or has a control byte), MH_ENOMEM. On failure *out is NULL. */
+ * NULL or has a control byte, a proxy_protocol that there is not, a proxy_from that is NULL or
+ * has something in it that is no network, such as one with bits set behind its prefix), MH_ENOMEM.
+ * On failure *out is NULL. */
 MH_API int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
                          const mh_config *cfg);
 
@@ -446,9 +459,19 @@ MH_API int mh_req_expects_continue(const mh_req *req);
 
 /* The peer's address as text into host (at least 46 bytes) and its port; "" and 0 for a unix
  * socket. Returns the text's length. mh_req_local: the same of our end. Errors: MH_EINVAL (cap),
- * and of mh_req_local MH_ECLOSED (the socket has gone: in on_finish, and after mh_req_upgrade). */
+ * and of mh_req_local MH_ECLOSED (the socket has gone: in on_finish, and after mh_req_upgrade).
+ * Behind a PROXY header (mh_config) the peer is the client that this names. */
 MH_API int mh_req_peer(const mh_req *req, char *host, size_t cap, uint16_t *port);
 MH_API int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port);
+/* What the PROXY header of its connection said: "TCP4", "TCP6", "UDP4", "UDP6", "UNIX", "LOCAL"
+ * (the proxy's own connection, such as a health check), "UNKNOWN" or, of version 2, "UNSPEC". NULL:
+ * there was none, or the connection has gone. Statically allocated. */
+MH_API const char *mh_req_proxy_protocol(const mh_req *req);
+/* As mh_req_peer, where that client connected to, "" and 0 unless the header has addresses; and who
+ * sent the header. Errors: MH_ENOENT (there was none), MH_ECLOSED (the connection has gone),
+ * MH_EINVAL (cap). */
+MH_API int mh_req_proxy_to(const mh_req *req, char *host, size_t cap, uint16_t *port);
+MH_API int mh_req_proxy_sender(const mh_req *req, char *host, size_t cap, uint16_t *port);
 /* The connection's descriptor, to ask the kernel of it (getsockopt(2), tcp(7)); it stays the
  * library's to read, write and close. Errors: MH_ECLOSED, as mh_req_local. */
 MH_API int mh_req_fd(const mh_req *req);

@@ -1,6 +1,8 @@
 /* The connection's state machine. With conn_in.c and conn_out.c, its input and its output, it is
  * all that knows both sockets and HTTP.
  *
+ *   PROXY --> ACCEPT (its header is whole: once, where mh_config asks for one)
+ *
  *   ACCEPT ---.                     .------------------------------------------------.
  *             v                     v                                                |
  *   IDLE --> HEAD --> BODY ----> HOST --> FLUSH --> IDLE (kept, nothing unread)      |
@@ -8,6 +10,7 @@
  *    |         |       (answered early)    |  '----> LINGER --> CLOSED
  *    |         '--> FLUSH (refused)        '-------> CLOSED
  *    '--- IDLE and HEAD are left for BODY or HOST as soon as a head is complete.
+ *   PROXY --> FLUSH, refused as a head is.
  *   Any state --> CLOSED: the peer reset, a deadline passed, mh_req_abort, no memory.
  *
  * A step calls a connection up to three times, so that no phase of it undoes another's batching:
@@ -43,6 +46,7 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
     c->state = (uint8_t)state;
     c->late = false;
     switch (state) {
+    case MH__CONN_PROXY:
     case MH__CONN_HEAD:
         c->head_at = mh__loop_ns(srv->loop);
         mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head);
@@ -155,6 +159,7 @@ void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, u
                     .events = MH__CONN_INPUT,
                     .listener = listener,
                     .peer = mh__addr_of(peer),
+                    .is_unix = peer->ss_family == AF_UNIX,
                     .in_timer.fn = mh__conn_on_in_timeout,
                     .out_timer.fn = mh__conn_on_out_timeout,
                     .run.fn = mh__conn_on_run,
@@ -168,7 +173,7 @@ void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, u
         mh__conn_close(c, MH_FINISH_ABORTED);
         return;
     }
-    mh__conn_set_state(c, MH__CONN_ACCEPT);
+    mh__conn_set_state(c, srv->cfg.proxy_protocol ? MH__CONN_PROXY : MH__CONN_ACCEPT);
     mh__conn_fill(
         c); /* the request is often there already: no epoll_ctl for a connection closed at once */
 }
@@ -176,8 +181,11 @@ void mh__conn_new(mh_server *srv, int fd, const struct sockaddr_storage *peer, u
 void mh__conn_drain(mh__conn *c) {
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
+    case MH__CONN_PROXY:
     case MH__CONN_IDLE:
-        /* A request has come, or waits in the socket: it is answered with close. */
+        /* Part of a header has its deadline. A request that has come, or waits in the socket, is
+         * answered with close. */
+        if (c->state == MH__CONN_PROXY && mh__input_n(&c->in) > 0) return;
         if (mh__task_queued(&c->run) || mh__conn_has_unread(c)) return;
         mh__conn_end_after_output(c);
         return;

@@ -1,6 +1,6 @@
 /* A connection and its exchanges, as the files around them share them: conn.c (the state machine),
- * conn_in.c and conn_out.c (its two directions), req.c and body.c (the request's side), res.c (the
- * response's). */
+ * conn_in.c and conn_out.c (its two directions), conn_proxy.c (the header that a proxy begins it
+ * with), req.c and body.c (the request's side), res.c (the response's). */
 #ifndef MH_CONN_H
 #define MH_CONN_H
 
@@ -14,7 +14,8 @@
 
 /* Drawn in conn.c, changed in mh__conn_set_state only. */
 typedef enum mh__conn_state {
-    MH__CONN_ACCEPT, /* nothing has been read yet */
+    MH__CONN_ACCEPT, /* nothing has been read yet, or only a PROXY header */
+    MH__CONN_PROXY,  /* no PROXY header has come yet, and no request is taken without */
     MH__CONN_IDLE,   /* kept alive between requests */
     MH__CONN_HEAD,   /* part of a head is there */
     MH__CONN_BODY,   /* an exchange is open, its request body is not complete */
@@ -41,11 +42,15 @@ struct mh__conn {
     bool hangup;     /* the run task is to call on_hangup */
     bool on_disk;    /* what is to be sent next is not in memory yet: out_timer looks again */
     bool running;    /* the run task is under way and will look again at what changes now */
+    bool is_unix;    /* it is a unix socket, whatever peer is */
     uint16_t listener;
-    mh__addr peer;
-    mh__addr local;     /* our end, once asked for; AF_UNSPEC before */
-    uint32_t read_left; /* bytes of this step's read budget */
-    uint32_t dropped;   /* bytes thrown away: of an unread body, or while lingering */
+    mh__addr peer;       /* whose requests these are: of the socket, or as a PROXY header has it */
+    mh__addr local;      /* our end, once asked for; AF_UNSPEC before */
+    const char *proxied; /* mh__proxy_name of its PROXY header; NULL: none has come */
+    mh__addr sender;     /* of the socket, if there was one */
+    mh__addr proxied_to; /* where it says that the client connected to; AF_UNSPEC: nowhere */
+    uint32_t read_left;  /* bytes of this step's read budget */
+    uint32_t dropped;    /* bytes thrown away: of an unread body, or while lingering */
     mh__timer in_timer, out_timer;
     mh__task run, flush;
     mh__input in;
@@ -56,7 +61,8 @@ struct mh__conn {
     mh_req *first, *tail; /* exchanges not yet finished, in order */
     size_t kept;          /* bytes that these hold besides their output: heads and structs */
     mh_req *current;      /* the open one, whose answer is owed: the tail, or NULL */
-    uint64_t head_at;     /* ns, as mh__loop_ns: when what is there of a head was first seen */
+    uint64_t head_at;     /* ns, as mh__loop_ns: when what is there of a head was first seen, or in
+                             PROXY when it was accepted */
     uint64_t refused_at;  /* out.queued where the body of a refusal began */
     uint16_t refused;     /* its status, until it has been logged; else 0 */
     mh_req *dropping; /* the tail, if it is answered and the rest of its body is being dropped */
@@ -160,6 +166,13 @@ void mh__conn_body_came(mh__conn *c);
 ssize_t mh__conn_recv(mh__conn *c, void *buf, size_t n);
 /* The last byte of the open exchange's body has been read. */
 void mh__conn_body_complete(mh__conn *c);
+
+/* ---- conn_proxy.c ---------------------------------------------------------------------------- */
+
+/* PROXY: takes the header off the input, and what it says for the connection's. Returns
+ * MH__HEAD_WHOLE, MH__HEAD_PART when more is needed, or the status that refuses it: 400, or 403 if
+ * the peer may not send one. */
+int mh__conn_take_proxy(mh__conn *c);
 
 /* ---- conn_out.c ------------------------------------------------------------------------------ */
 

@@ -22,8 +22,10 @@ static uint64_t head_began(const mh__conn *c) {
 
 /* Answers a request that never reaches the host. */
 static void refuse(mh__conn *c, int status) {
-    c->head_at = head_began(c);
-    mh__res_refuse(c, status, says_head(c));
+    /* Before the PROXY header no byte is a request's. */
+    bool in_request = c->state != MH__CONN_PROXY;
+    if (in_request) c->head_at = head_began(c);
+    mh__res_refuse(c, status, in_request && says_head(c));
     c->linger = true;
     mh__conn_end_after_output(c);
 }
@@ -108,6 +110,7 @@ static bool buffer_is_full(const mh__conn *c) {
 static void on_input(mh__conn *c, uint32_t events) {
     switch ((mh__conn_state)c->state) {
     case MH__CONN_ACCEPT:
+    case MH__CONN_PROXY:
     case MH__CONN_IDLE:
     case MH__CONN_HEAD:
         /* Only a part of a head needs a larger buffer; requests that step_requests held up don't.
@@ -225,14 +228,14 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
     srv->on.on_request(req, srv->on.user);
 }
 
-/* What there is instead of a complete head: wait for more, or end. */
+/* What there is instead of a complete head, or PROXY header: wait for more, or end. */
 static void no_head_yet(mh__conn *c) {
     if (c->eof || (c->srv->draining && mh__input_n(&c->in) == 0)) {
         mh__conn_end_after_output(c);
     } else if (c->late && !input_waits(c)) {
         refuse(c, 408);
     } else if (mh__input_n(&c->in) > 0) {
-        mh__conn_set_state(c, MH__CONN_HEAD);
+        if (c->state != MH__CONN_PROXY) mh__conn_set_state(c, MH__CONN_HEAD);
         mh__conn_want(c, MH__CONN_INPUT, 0);
     } else {
         mh__input_release(&c->srv->bufs, &c->in);
@@ -263,6 +266,20 @@ static bool take_request(mh__conn *c) {
     }
     begin_exchange(c, &head, &framing);
     return !c->doomed;
+}
+
+/* Takes the PROXY header off the input. False if it is not there, or never will be. */
+static bool take_proxy(mh__conn *c) {
+    int status = mh__conn_take_proxy(c);
+    if (status == MH__HEAD_PART) {
+        no_head_yet(c);
+    } else if (status == MH__HEAD_WHOLE) {
+        mh__conn_set_state(c, MH__CONN_ACCEPT);
+        return true;
+    } else {
+        refuse(c, status);
+    }
+    return false;
 }
 
 /* The body that the host left is complete, or given up: its exchange may be finished now. */
@@ -296,6 +313,9 @@ static void serve(mh__conn *c) {
         switch ((mh__conn_state)c->state) {
         case MH__CONN_FLUSH:
             if (!may_go_on(c)) return;
+            break;
+        case MH__CONN_PROXY:
+            if (!take_proxy(c)) return;
             break;
         case MH__CONN_ACCEPT:
         case MH__CONN_IDLE:
@@ -393,6 +413,12 @@ void mh__conn_on_in_timeout(mh_loop *loop, mh__timer *timer) {
         }
         mh__conn_close(c, MH_FINISH_TIMEOUT);
         return;
+    case MH__CONN_PROXY:
+        if (mh__input_n(&c->in) == 0 && !mh__task_queued(&c->run) && !input_waits(c)) {
+            mh__conn_close(c, MH_FINISH_TIMEOUT);
+            return;
+        }
+        /* fall through */
     case MH__CONN_HEAD:
         if (mh__task_queued(&c->run) || input_waits(c)) { /* more came: perhaps the rest */
             c->late = true;

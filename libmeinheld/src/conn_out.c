@@ -51,8 +51,7 @@ static void end_by_file(mh__conn *c) {
  */
 static bool peer_took_some(mh__conn *c) {
     int unsent = 0;
-    if (c->peer.family != AF_UNIX && (ioctl(c->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0))
-        unsent = 0;
+    if (!c->is_unix && (ioctl(c->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0)) unsent = 0;
     uint64_t taken = c->out.sent - (uint64_t)unsent, before = c->out_taken;
     if (taken <= before) return false;
     c->out_taken = taken;

@@ -151,6 +151,26 @@ int mh_req_local(const mh_req *req, char *host, size_t cap, uint16_t *port) {
     return tell_address(local, host, cap, port);
 }
 
+const char *mh_req_proxy_protocol(const mh_req *req) {
+    return req->conn ? req->conn->proxied : NULL;
+}
+
+/* Whether the PROXY header can be asked for more: MH_OK, or why not. */
+static int find_proxy(const mh_req *req) {
+    if (!req->conn) return MH_ECLOSED;
+    return req->conn->proxied ? MH_OK : MH_ENOENT;
+}
+
+int mh_req_proxy_to(const mh_req *req, char *host, size_t cap, uint16_t *port) {
+    int error = find_proxy(req);
+    return error < 0 ? error : tell_address(&req->conn->proxied_to, host, cap, port);
+}
+
+int mh_req_proxy_sender(const mh_req *req, char *host, size_t cap, uint16_t *port) {
+    int error = find_proxy(req);
+    return error < 0 ? error : tell_address(&req->conn->sender, host, cap, port);
+}
+
 int mh_req_fd(const mh_req *req) { return socket_is_gone(req) ? MH_ECLOSED : req->conn->fd; }
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }
 uint64_t mh_req_taken_us(const mh_req *req) { return (mh__loop_clock_ns() - req->begun) / 1000; }

@@ -45,6 +45,8 @@ void mh_config_init_sized(mh_config *cfg, size_t size) {
         .accept_batch = 64,
         .accept_pause = 100,
         .server_name = "meinheld/" MH_VERSION,
+        .proxy_protocol = MH_PROXY_OFF,
+        .proxy_from = "127.0.0.1, ::1",
     };
     mh__sized_fill(cfg, size, &defaults, sizeof defaults);
 }
@@ -68,7 +70,21 @@ static bool config_is_sound(const mh_config *cfg) {
            in_range(cfg->linger_max, 0, LIMIT_MOST) && in_range(cfg->unread_max, 0, LIMIT_MOST) &&
            in_range(cfg->high_water, 1, UINT32_MAX) && cfg->low_water <= cfg->high_water &&
            cfg->step_read > 0 && cfg->step_write > 0 && cfg->step_requests > 0 &&
-           cfg->accept_batch > 0 && cfg->accept_pause > 0 && cfg->server_name;
+           cfg->accept_batch > 0 && cfg->accept_pause > 0 && cfg->server_name &&
+           cfg->proxy_protocol >= MH_PROXY_OFF && cfg->proxy_protocol <= MH_PROXY_AUTO &&
+           cfg->proxy_from;
+}
+
+/* Who may send a PROXY header, from cfg's text. */
+static int read_proxy_from(mh_server *srv) {
+    const char *text = srv->cfg.proxy_from;
+    int n = mh__networks_read(NULL, text);
+    srv->cfg.proxy_from = NULL;
+    if (n <= 0 || !srv->cfg.proxy_protocol) return n < 0 ? n : MH_OK;
+    srv->proxy_from = mh__mem_alloc(mh__loop_mem(srv->loop), (size_t)n * sizeof *srv->proxy_from);
+    if (!srv->proxy_from) return MH_ENOMEM;
+    srv->n_proxy_from = (size_t)mh__networks_read(srv->proxy_from, text);
+    return MH_OK;
 }
 
 static int copy_config(mh_server *srv, const mh_config *cfg) {
@@ -87,7 +103,7 @@ static int copy_config(mh_server *srv, const mh_config *cfg) {
     memcpy(srv->server_name, srv->cfg.server_name, n + 1);
     srv->cfg.server_name = srv->server_name;
     srv->server_field = (mh_str){srv->server_name, n};
-    return MH_OK;
+    return read_proxy_from(srv);
 }
 
 static int make_classes(mh_server *srv) {
@@ -120,6 +136,7 @@ static void free_memory(mh_server *srv) {
     mh_server_trim(srv);
     mh__mem_free(mem, srv->fields);
     mh__mem_free(mem, srv->server_name);
+    mh__mem_free(mem, srv->proxy_from);
     mh__mem_free(mem, srv);
 }
 

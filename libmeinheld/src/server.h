@@ -13,6 +13,7 @@
 #include "log.h"
 #include "loop.h"
 #include "meinheld.h"
+#include "network.h"
 #include "outq.h"
 #include "parser.h"
 #include "rate.h"
@@ -25,8 +26,10 @@ struct mh_server {
     mh__child child; /* first: the loop frees its servers through it */
     mh_loop *loop;
     mh_handlers on;
-    mh_config cfg; /* server_name points to server_name below */
+    mh_config cfg; /* server_name points to server_name below; proxy_from is not kept */
     char *server_name;
+    mh__network *proxy_from; /* who may send a PROXY header; NULL: nobody, or none is asked for */
+    size_t n_proxy_from;
     mh_str server_field; /* server_name, n == 0 to send none */
     mh__limits limits;
     mh__chunk_limits chunk_limits;

@@ -14,7 +14,7 @@
 
 /* ---- what can be observed -------------------------------------------------------------------- */
 
-enum { VIEWS = 8, FACTS = 10 };
+enum { VIEWS = 8, FACTS = 13 };
 
 typedef struct sight {
     size_t pending, blocks, bytes;
@@ -29,14 +29,24 @@ typedef struct sight {
 } sight;
 
 static inline void look_at_request(sight *at, const mh_req *req) {
+    char host[64];
+    uint16_t port;
     const mh_str views[VIEWS - 2] = {mh_req_method(req), mh_req_target(req),
                                      mh_req_path(req),   mh_req_query(req),
                                      mh_req_host(req),   mh_req_field_block(req)};
-    const int64_t facts[FACTS] = {mh_req_version(req),          mh_req_length(req),
-                                  mh_req_expects_continue(req), mh_req_host_from_target(req),
-                                  mh_req_complete(req),         (int64_t)mh_req_fields(req),
-                                  mh_req_listener(req),         mh_req_fd(req),
-                                  mh_res_status(req),           mh_res_started(req)};
+    const int64_t facts[FACTS] = {mh_req_version(req),
+                                  mh_req_length(req),
+                                  mh_req_expects_continue(req),
+                                  mh_req_host_from_target(req),
+                                  mh_req_complete(req),
+                                  (int64_t)mh_req_fields(req),
+                                  mh_req_listener(req),
+                                  mh_req_fd(req),
+                                  mh_res_status(req),
+                                  mh_res_started(req),
+                                  mh_req_proxy_protocol(req) != NULL,
+                                  mh_req_proxy_to(req, host, sizeof host, &port),
+                                  mh_req_proxy_sender(req, host, sizeof host, &port)};
     memcpy(at->views, views, sizeof views);
     memcpy(at->facts, facts, sizeof facts);
     mh_req_field(req, 0, &at->views[VIEWS - 2], &at->views[VIEWS - 1]);

@@ -349,6 +349,9 @@ static inline int act_ask(scene *s, mh_req *req) {
     CHECK(mh_req_taken_us(req) < 60 * 1000000u);
     CHECK_INT(mh_req_peer(req, host, sizeof host, &port), 0); /* a unix socket's */
     CHECK_INT(port, 0);
+    CHECK(mh_req_proxy_protocol(req) == NULL); /* no header was asked for */
+    CHECK(mh_req_proxy_to(req, host, sizeof host, &port) < 0);
+    CHECK(mh_req_proxy_sender(req, host, sizeof host, &port) < 0);
     CHECK(mh_res_pending(req) <= 2 * sizeof big && mh_res_sent(req) <= 2 * sizeof big);
     if (mh_res_started(req)) CHECK_INT(mh_res_status(req), 200);
     CHECK_INT(mh_req_fd(req) < 0, mh_req_local(req, host, sizeof host, &port) < 0);

@@ -80,6 +80,10 @@ static const struct {
     {FIELD(step_requests), 0, MH_EINVAL},
     {FIELD(accept_batch), 0, MH_EINVAL},
     {FIELD(accept_pause), 0, MH_EINVAL},
+    {FIELD(proxy_protocol), (uint32_t)-1, MH_EINVAL},
+    {FIELD(proxy_protocol), MH_PROXY_OFF, MH_OK},
+    {FIELD(proxy_protocol), MH_PROXY_AUTO, MH_OK},
+    {FIELD(proxy_protocol), MH_PROXY_AUTO + 1, MH_EINVAL},
 };
 
 static void a_server_of_a_wrong_limit_is_not_made(void) {
@@ -107,6 +111,14 @@ static void a_server_of_a_wrong_config_is_not_made(void) {
         cfg->server_name = bad_names[i];
         REFUSED(&c, fix_server(&c.f), MH_EINVAL);
         CHECK(c.f.srv == NULL);
+    }
+    static const char *const bad_networks[] = {NULL, "localhost", "10.0.0.1/8", "::1, 127.0.0.1/"};
+    for (size_t i = 0; i < sizeof bad_networks / sizeof *bad_networks; i++) {
+        mh_config_init(cfg);
+        cfg->proxy_from = bad_networks[i];
+        REFUSED(&c, fix_server(&c.f), MH_EINVAL); /* also where no header is asked for */
+        cfg->proxy_protocol = MH_PROXY_V1;
+        REFUSED(&c, fix_server(&c.f), MH_EINVAL);
     }
     static const size_t bad_sizes[] = {0, 1, sizeof(size_t), sizeof *cfg - 1};
     for (size_t i = 0; i < sizeof bad_sizes / sizeof *bad_sizes; i++) {

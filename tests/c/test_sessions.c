@@ -49,7 +49,8 @@ static struct {
     exchange all[EXCHANGES];
     int n_all;
     bool shared;
-    bool timed; /* a drain has had a limit */
+    bool timed;   /* a drain has had a limit */
+    bool proxied; /* each connection begins with a PROXY header */
     unsigned begun, finished, lent, returned;
     uint64_t timer;
 } w;
@@ -101,6 +102,7 @@ static void check_guarded(const mh__conn *c) {
         HOLDS(mh__input_n(&c->in) == 0);
         /* fall through */
     case MH__CONN_HEAD:
+    case MH__CONN_PROXY:
         HOLDS(in && (c->events & EPOLLIN) && !c->eof && !c->last && !c->current);
         break;
     case MH__CONN_BODY:
@@ -252,7 +254,8 @@ static void on_request(mh_req *req, void *user) {
     char host[64];
     uint16_t port;
     (void)user;
-    HOLDS(mh_req_peer(req, host, sizeof host, &port) > 0);
+    HOLDS(w.proxied ? mh_req_proxy_sender(req, host, sizeof host, &port) > 0
+                    : mh_req_peer(req, host, sizeof host, &port) > 0);
     int i = port - kernel_port(w.clients[0].of);
     client *c = &w.clients[i];
     exchange *x = &w.all[w.n_all++];
@@ -340,11 +343,14 @@ static void write_request(client *c) {
             c->wire[c->n++] = 'b';
 }
 
+#define PROXY "PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n"
+
 static void connect_one(void) {
     if (w.n_clients == CLIENTS) return;
     client *c = &w.clients[w.n_clients++];
     c->of = kernel_connect();
     HOLDS(c->of);
+    if (w.proxied) say(c, chance(20) > 0 ? PROXY : "PROXY NONE\r\n");
     for (uint32_t i = 0, n = 1 + chance(REQUESTS - 1); i < n; i++)
         write_request(c);
     if (chance(3) == 0) kernel_window(c->of, 1 + chance(3000));
@@ -450,6 +456,8 @@ static void open_server(int s) {
     cfg.linger_max = one_of((const uint32_t[]){0, 300, 64 << 20}, 3);
     if (chance(5) == 0) cfg.keepalive_timeout = 0;
     if (chance(5) == 0) cfg.min_rate = 0;
+    cfg.proxy_protocol = w.proxied ? MH_PROXY_AUTO : MH_PROXY_OFF;
+    cfg.proxy_from = "*";
     mh_handlers_init(&on);
     on.on_request = on_request;
     on.on_readable = on_readable;
@@ -558,6 +566,7 @@ static void session(unsigned long long number) {
     mh_loop_config cfg;
     memset(&w, 0, sizeof w);
     w.number = number;
+    w.proxied = number % 4 == 3;
     w.seed = number * UINT64_C(0x9e3779b97f4a7c15) + 1; /* neighbours have little in common */
     kernel_start();
     failing_config(&mem, &cfg);

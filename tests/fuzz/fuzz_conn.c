@@ -6,7 +6,8 @@
  * and then the bytes that the clients send. So "\0\0\0\0" and a request are that request, sent
  * whole, to a host that answers. Where the upper four bits of the flags say so, it has the
  * directory of files.h: the deed of an answer that does not read the body is then one of a file,
- * and of the moves that are a step some do something to the disk.
+ * and of the moves that are a step some do something to the disk. Or else the clients are to send a
+ * PROXY header before all else.
  *
  * Whatever the bytes: each exchange is finished once, what was lent comes back, no memory and no
  * descriptor stays behind, the loop comes to rest, and each client has got a sequence of responses
@@ -32,6 +33,7 @@ enum {
     FLAG_NO_KEEPALIVE = 4,
     FLAG_CONNECT = 8,
     KINDS = 0xf0,
+    KIND_PROXY = 0x40,
     KIND_FILES = 0x80 /* of KINDS; the others are the same as 0 */
 };
 
@@ -53,7 +55,7 @@ typedef struct client {
 static struct {
     mh_loop *loop;
     mh_server *srv;
-    bool has_files;
+    bool has_files, proxied;
     mh_static *dir; /* NULL: none, or it could not be opened */
     client clients[CLIENTS];
     parked parked[PARKED];
@@ -157,12 +159,7 @@ static void file(mh_req *req) {
     if (allowed(mh_res_file(req, fd, 100, -1, 1)) < 0) mh_req_abort(req);
 }
 
-static client *client_of(const mh_req *req) {
-    char host[64];
-    uint16_t port;
-    FUZZ_CHECK(mh_req_peer(req, host, sizeof host, &port) > 0);
-    return &w.clients[port - kernel_port(w.clients[0].of)];
-}
+static client *client_of(const mh_req *req) { return mh_req_user(req); }
 
 /* In the place of one that was opened before, whose answers are on their way. */
 static void open_directory(void) {
@@ -226,17 +223,14 @@ static void misbehave(mh_req *req) {
 
 static void upgrade(mh_req *req) {
     static char rest[65536 * 4];
-    uint16_t port;
-    char host[64];
     size_t n = sizeof rest;
-    if (mh_req_peer(req, host, sizeof host, &port) < 0) return;
     int fd = mh_req_upgrade(req, rest, &n);
     if (fd == MH_EAGAIN || fd == MH_ESTATE || fd == MH_EINVAL) {
         answer(req);
         return;
     }
     if (allowed(fd) < 0) return;
-    w.clients[port - kernel_port(w.clients[0].of)].upgraded = true;
+    client_of(req)->upgraded = true;
     close(fd);
 }
 
@@ -337,10 +331,24 @@ static void act_on_parked(unsigned which) {
     }
 }
 
+/* Whose request it is: its socket's peer, whoever the PROXY header says that this is. */
+static client *find_client(const mh_req *req) {
+    char host[64];
+    uint16_t port;
+    FUZZ_CHECK(mh_req_peer(req, host, sizeof host, &port) >= 0);
+    FUZZ_CHECK((mh_req_proxy_protocol(req) != NULL) == w.proxied);
+    if (w.proxied) {
+        FUZZ_CHECK(mh_req_proxy_to(req, host, sizeof host, &port) >= 0);
+        FUZZ_CHECK(mh_req_proxy_sender(req, host, sizeof host, &port) > 0);
+    }
+    return &w.clients[port - kernel_port(w.clients[0].of)];
+}
+
 static void on_request(mh_req *req, void *user) {
-    client *c = client_of(req);
+    client *c = find_client(req);
     mh_str method = mh_req_method(req);
     (void)user;
+    mh_req_set_user(req, c);
     w.begun++;
     FUZZ_CHECK(!c->upgraded);
     if (c->begun < HEARD) c->heads[c->begun] = wire_same(method.p, method.n, "HEAD");
@@ -519,6 +527,10 @@ static void set_up(failing *mem, uint8_t flags) {
         cfg.max_connections = 3;
         cfg.accept_batch = 1;
     }
+    if (w.proxied) {
+        cfg.proxy_protocol = MH_PROXY_AUTO;
+        cfg.proxy_from = flags & FLAG_CONNECT ? "10.0.0.0/8" : "127.0.0.0/8";
+    }
     if (flags & FLAG_NO_KEEPALIVE) cfg.keepalive_timeout = 0;
     cfg.accept_connect = (flags & FLAG_CONNECT) != 0;
     mh_handlers_init(&on);
@@ -549,6 +561,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     failing mem;
     memset(&w, 0, sizeof w);
     w.has_files = (flags & KINDS) == KIND_FILES;
+    w.proxied = (flags & KINDS) == KIND_PROXY;
     if (w.has_files) files_directory(); /* it stays open */
     int fds = count_fds();
     w.deeds = take(&wire, n_deeds);

@@ -37,6 +37,8 @@ enum {
 
 enum { MH_ACCESS_COMBINED = 0, MH_ACCESS_JSON = 1, MH_ACCESS_LINES = 2 };
 
+enum { MH_PROXY_OFF = 0, MH_PROXY_V1 = 1, MH_PROXY_V2 = 2, MH_PROXY_AUTO = 3 };
+
 enum { MHPY_EVENT_INTS = 4 };
 
 enum {
@@ -112,6 +114,8 @@ typedef struct mh_config {
     uint32_t accept_pause;
     int accept_connect;
     const char *server_name;
+    int proxy_protocol;
+    const char *proxy_from;
 } mh_config;
 
 typedef struct mhpy_options {

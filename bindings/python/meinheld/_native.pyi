@@ -31,10 +31,16 @@ class Batch(CData, Protocol):
     text_n: int
     pieces: int
 
+class Config(CData, Protocol):
+    """mh_config; limits are set by name."""
+
+    proxy_protocol: int
+    proxy_from: CData
+
 class Options(CData, Protocol):
     """mhpy_options *"""
 
-    config: CData
+    config: Config
     initial_fds: int
     sigpipe_ignored: bool
 
@@ -97,6 +103,10 @@ class Lib:
     MH_ACCESS_COMBINED: Final[int]
     MH_ACCESS_JSON: Final[int]
     MH_ACCESS_LINES: Final[int]
+    MH_PROXY_OFF: Final[int]
+    MH_PROXY_V1: Final[int]
+    MH_PROXY_V2: Final[int]
+    MH_PROXY_AUTO: Final[int]
     MHPY_EVENT_INTS: Final[int]
     MHPY_REQUEST: Final[int]
     MHPY_SHAPE: Final[int]
