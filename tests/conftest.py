@@ -55,6 +55,7 @@ TWICE = {
     "test_misuse",
     "test_offload",
     "test_msocket",
+    "test_proxy_protocol",
     "test_response_heads",
     "test_responses",
     "test_starts",

@@ -38,10 +38,10 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
-def tool(name: str) -> str:
-    """The path of a program that a test drives. Where it is missing the test is skipped, but on CI,
-    which installs them all, it fails."""
-    if path := shutil.which(name):
+def tool(name: str, mode: int = os.F_OK | os.X_OK) -> str:
+    """The path of a program that a test drives; with os.F_OK, of another file. Where it is missing
+    the test is skipped, but on CI, which installs them all, it fails."""
+    if path := shutil.which(name, mode):
         return path
     message = f"{name} is not installed"
     if os.environ.get("TESTS_IN_CI"):
@@ -187,7 +187,7 @@ class Server(Process):
         app: str,
         addresses: list[Address],
         directory: Path,
-        settings: dict[str, int],
+        settings: dict[str, object],
         limits: dict[str, float],
         env: dict[str, str] | None = None,
         statics: dict[str, dict[str, object]] | None = None,
@@ -244,12 +244,12 @@ def serving(
     limits: dict[str, float] | None = None,
     env: dict[str, str] | None = None,
     statics: dict[str, dict[str, object]] | None = None,
-    **settings: int,
+    **settings: object,
 ) -> Iterator[Server]:
     """Serves app ("module:name") at address and more for as long as the block runs, then checks
     that the server is still well: it must end with status, having logged that many tracebacks.
     limits are those of server.set_limits(), statics the arguments of server.static() by prefix,
-    settings those of its other setters; env is added to the environment."""
+    settings those of its other setters, a list for several; env is added to the environment."""
     server = Server(app, [address, *more], directory, settings, limits or {}, env, statics)
     try:
         yield server

@@ -2,11 +2,11 @@
 
     python serve.py MODULE:APP FD[,FD...] [NAME=JSON ...]
 
-Each NAME=JSON calls server.set_NAME(JSON); those of the form limits.NAME=JSON together call
-server.set_limits(NAME=JSON, ...), and static.PREFIX=JSON calls server.static(PREFIX, **JSON), the
-pairs of its headers made tuples. The sockets listen before this process starts, so a test can
-connect at once: its connection waits in the backlog, and no test has to guess when its server is
-ready.
+Each NAME=JSON calls server.set_NAME(JSON), or set_NAME(*JSON) if that is a list; those of the form
+limits.NAME=JSON together call server.set_limits(NAME=JSON, ...), and static.PREFIX=JSON calls
+server.static(PREFIX, **JSON), the pairs of its headers made tuples. The sockets listen before this
+process starts, so a test can connect at once: its connection waits in the backlog, and no test has
+to guess when its server is ready.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def main() -> None:
         elif limit:
             limits[limit] = json.loads(value)
         else:
-            getattr(server, f"set_{group}")(json.loads(value))
+            arguments = json.loads(value)
+            several = arguments if isinstance(arguments, list) else [arguments]
+            getattr(server, f"set_{group}")(*several)
     server.set_limits(**limits)
     for prefix, options in statics.items():
         headers = [(name, value) for name, value in options.pop("headers", [])]

@@ -30,11 +30,14 @@ _FIXED = (
 
 # What a peer brings, of which the last only at a wildcard.
 _PEER = ("REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME")
+# And behind that, where a PROXY header came; without addresses in it only the first. gunicorn's.
+_PROXY = ("PROXY_PROTOCOL", "PROXY_ADDR", "PROXY_PORT")
 
 # What the server alone says, and no deployer (check_variables).
 _OWN = (
     *_FIXED,
     *_PEER,
+    *_PROXY,
     "REQUEST_URI",
     "SERVER_PORT",
     "SERVER_PROTOCOL",
@@ -124,7 +127,9 @@ class Plans:
 
     def meet(self, peer: int, texts: list[str]) -> None:
         """What environ says of a peer. It takes the place of the one before of that number."""
-        self.peers[peer] = met = dict(zip(_PEER, texts))
+        proxied = texts[-len(_PROXY) :] if len(texts) > len(_PEER) else []
+        self.peers[peer] = met = dict(zip(_PEER, texts[: len(texts) - len(proxied)]))
+        met.update(zip(_PROXY, proxied if proxied[1:2] != [""] else proxied[:1]))
         if "SERVER_NAME" in met:
             met["SERVER_NAME"] = server_name(met["SERVER_NAME"])
 

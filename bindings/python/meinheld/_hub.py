@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from meinheld._codes import error_of
 from meinheld._limits import Limits
 from meinheld._native import ffi, lib
+from meinheld._proxyprotocol import OFF, ProxyProtocol
 from meinheld._static import StaticFiles
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
 
-def new_hub(limits: Limits, max_fds: int) -> Hub:
+def new_hub(limits: Limits, max_fds: int, proxy: ProxyProtocol = OFF) -> Hub:
     """A C half, to be freed by mhpy_free. max_fds: size of the descriptor table at first. Raises
     OSError or MemoryError if the kernel refuses."""
     options: Options = ffi.new("mhpy_options *")
     lib.mhpy_options_init(options)
     for name, value in limits.as_config().items():
         setattr(options.config, name, value)
+    proxy_from = ffi.new("char[]", " ".join(proxy.allow_ips).encode("ascii"))
+    options.config.proxy_protocol, options.config.proxy_from = proxy.native, proxy_from
     options.initial_fds = min(max_fds, 2**31 - 1)
     # As Python leaves it, unless the application wants to hear of it.
     options.sigpipe_ignored = signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN

@@ -5,17 +5,14 @@ process, and are taken when a run begins."""
 
 from __future__ import annotations
 
-import logging
 import os
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from threading import RLock
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from meinheld import _accesslog, _hub, _locals, _sockets, _tasks
+from meinheld import _accesslog, _errorlog, _hub, _locals, _sockets, _tasks
 from meinheld._accesslog import AccessLog, Ends, OpenLog
 from meinheld._checks import integer, number
 from meinheld._descriptors import cancel_wait, trampoline
@@ -24,7 +21,8 @@ from meinheld._exceptions import timeout
 from meinheld._limits import LONGEST, Limits
 from meinheld._loop import Loop
 from meinheld._pooled import PooledGateway
-from meinheld._response import ErrorLog, ExcInfo
+from meinheld._proxyprotocol import OFF, AllowIps, ProxyProtocol, check_proxy_protocol
+from meinheld._response import ErrorLog
 from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
@@ -44,6 +42,7 @@ __all__ = [
     "get_max_content_length",
     "get_max_suspended",
     "get_picoev_max_fd",
+    "get_proxy_protocol",
     "get_stream_request_body",
     "get_threads",
     "listen",
@@ -64,6 +63,7 @@ __all__ = [
     "set_max_content_length",
     "set_max_suspended",
     "set_picoev_max_fd",
+    "set_proxy_protocol",
     "set_stream_request_body",
     "set_threads",
     "set_watchdog",
@@ -76,14 +76,13 @@ __all__ = [
     "trampoline",
 ]
 
-_logger = logging.getLogger("meinheld.error")
-
 
 class _Settings:
     """What the setters set."""
 
     def __init__(self) -> None:
         self.limits = Limits()
+        self.proxy_protocol = OFF
         self.client_body_buffer_size = 1024 * 1024
         self.stream_request_body = False
         self.backlog = 1024
@@ -95,7 +94,7 @@ class _Settings:
         self.fast_watchdog: tuple[int, int, float] | None = None
         self.statics: dict[bytes, StaticFiles] = {}
         self.environ: dict[str, str] = {}
-        self.log: ErrorLog = _log
+        self.log: ErrorLog = _errorlog.to_logging
         self.access_log: AccessLog | None = None
         self.access_logger: Callable[[Any], object] | None = None
 
@@ -223,7 +222,7 @@ def _make_loop(
     app: Application, listeners: list[Listener], log: OpenLog | None, threads: int
 ) -> Loop:
     gateway = _make_gateway(app, [listener.place for listener in listeners], log, threads)
-    hub = _hub.new_hub(_settings.limits, _settings.picoev_max_fd)
+    hub = _hub.new_hub(_settings.limits, _settings.picoev_max_fd, _settings.proxy_protocol)
     loop = Loop(hub, gateway, _settings.log, pool=gateway.pool, max_held=_settings.max_suspended)
     try:
         if _settings.block_warning:
@@ -364,6 +363,29 @@ def set_limits(**limits: float) -> None:
 def get_limits() -> dict[str, float]:
     """All limits by name; see set_limits."""
     return _settings.limits.as_dict()
+
+
+def set_proxy_protocol(mode: str, allow_ips: AllowIps = OFF.allow_ips) -> None:
+    """Whether each connection begins with a header of the PROXY protocol, by which a proxy such as
+    HAProxy (send-proxy, send-proxy-v2) says whose connection it hands on: "v1" (text), "v2"
+    (binary), "auto" (either) or "off", the default. If it has to, one without it is refused with
+    400.
+
+    allow_ips are the proxies that may send one, as addresses and networks ("10.0.0.0/8", or of
+    ipaddress), or "*" for anyone who can connect; whoever comes by a unix socket may. Others are
+    refused with 403, whatever they send.
+
+    REMOTE_ADDR and REMOTE_PORT, and the access log, then have the client for all requests of the
+    connection. environ has PROXY_PROTOCOL besides, "TCP4", "TCP6", "UDP4" or "UDP6", and PROXY_ADDR
+    and PROXY_PORT, to which the client connected. With "LOCAL", "UNKNOWN", "UNSPEC" or "UNIX" there
+    is no address; REMOTE_* are then the proxy's. Taken when a run begins. Raises TypeError and
+    ValueError."""
+    _settings.proxy_protocol = check_proxy_protocol(mode, allow_ips)
+
+
+def get_proxy_protocol() -> ProxyProtocol:
+    """A named tuple of mode and allow_ips; see set_proxy_protocol."""
+    return _settings.proxy_protocol
 
 
 def set_keepalive(seconds: float) -> None:
@@ -564,35 +586,7 @@ def set_error_logger(logger: Any) -> None:
     """Where errors of applications go: an object with error(type, value, traceback), called in the
     thread that ran the app, or None for nowhere. Without this call they go to logging's
     "meinheld.error"."""
-    if logger is None:
-        _settings.log = _log_nothing
-        return
-    if not callable(getattr(logger, "error", None)):
-        raise TypeError(f"an error logger has a method error(type, value, tb): {logger!r}")
-
-    def log(message: str, exc_info: ExcInfo | None) -> None:
-        try:
-            if exc_info is None:
-                logger.error(RuntimeError, RuntimeError(message), None)
-            else:
-                logger.error(*exc_info)
-        except Exception as exc:
-            failed = (type(exc), exc, exc.__traceback__)
-            _log(f"the error logger failed at: {message}", failed)
-
-    _settings.log = log
-
-
-def _log(message: str, exc_info: ExcInfo | None) -> None:
-    try:
-        _logger.error("%s", message, exc_info=exc_info)
-    except Exception:  # a filter's, or that of a handler that does not keep its errors to itself
-        with suppress(Exception):  # what writing to stderr may raise
-            traceback.print_exc()
-
-
-def _log_nothing(message: str, exc_info: ExcInfo | None) -> None:
-    pass
+    _settings.log = _errorlog.to_nowhere if logger is None else _errorlog.to_object(logger)
 
 
 _settings = _Settings()

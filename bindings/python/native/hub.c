@@ -37,6 +37,7 @@ static int configure(mhpy *hub, const mhpy_options *options) {
     if (rc < 0) return rc;
 
     hub->high_water = options->config.high_water;
+    hub->proxied = options->config.proxy_protocol != MH_PROXY_OFF;
     mh_handlers on;
     mhpy__handlers(&on, hub);
     return mh_server_new(&hub->srv, hub->loop, &on, &options->config);

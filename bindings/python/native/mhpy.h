@@ -38,8 +38,10 @@ enum {
     MHPY_REQUEST = -1,
     MHPY_SHAPE = -2, /* shape, pieces. A sequence of field names, its pieces; never known by another
                         number until MHPY_FORGET */
-    MHPY_PEER = -3,  /* peer, pieces. From now on that is the number of these: a peer's address and
-                        port, and where the listener is a wildcard our address */
+    /* peer, pieces. From now on that is the number of these: a peer's address and port; where the
+     * listener is a wildcard our address; behind a PROXY header its protocol, and the address and
+     * port to which it says that the client connected. */
+    MHPY_PEER = -3,
     MHPY_FORGET = -4, /* MHPY_SHAPES, MHPY_BLOCKS or MHPY_HEADS: all told of those so far is void */
     MHPY_READABLE = -5, /* name: mhpy_read would say something else than MHPY_READ_WAIT */
     MHPY_WRITABLE = -6, /* name: output has fallen below low water after MH_FULL */
@@ -390,7 +392,7 @@ uint64_t mhpy__hash(uint64_t key, const char *p, size_t n);
 
 /* requests.c: the peers whose addresses Python has, each in one of the ways of its hash's set, of
  * which the oldest gives way. So their number is bounded, and few connections meet in a set. */
-enum { MHPY__PEER_SETS = 256, MHPY__PEER_WAYS = 4, MHPY__PEER_MAX = 128 };
+enum { MHPY__PEER_SETS = 256, MHPY__PEER_WAYS = 4, MHPY__PEER_MAX = 192 };
 
 typedef struct mhpy__peer {
     uint16_t n;                /* 0: nobody */
@@ -455,6 +457,7 @@ struct mhpy {
     size_t listeners;
     size_t watches;
     bool tells_ends;     /* by MHPY_ENDED */
+    bool proxied;        /* each connection begins with a PROXY header */
     mhpy_mail *mail;     /* NULL: never opened */
     uint32_t high_water; /* bytes by which a thread may be ahead of the loop */
     int woken;           /* by mhpy_wakeup since the last step; atomic */

@@ -18,11 +18,13 @@ static char *put(char *p, const char *bytes, size_t n) {
 
 static char *put_str(char *p, mh_str s) { return put(p, s.p, s.n); }
 
-static char *put_port(char *p, uint16_t port) {
-    char digits[PORT_MAX], *first = digits + PORT_MAX;
+/* Of no address the port is empty, not 0. */
+static char *put_port(char *p, uint16_t port, bool of_address) {
+    char digits[PORT_MAX], *end = digits + PORT_MAX, *first = end;
     for (unsigned left = port; left; left /= 10)
         *--first = (char)('0' + left % 10);
-    return put(p, first, (size_t)(digits + PORT_MAX - first));
+    if (first == end && of_address) *--first = '0';
+    return put(p, first, (size_t)(end - first));
 }
 
 /* Puts what environ says of the connection at p, which has MHPY__PEER_MAX bytes: the peer's address
@@ -34,7 +36,7 @@ static size_t put_peer(char *p, const mh_req *req, bool wildcard) {
     int n = mh_req_peer(req, p, ADDRESS_MAX, &port);
     if (n < 0) n = 0;
     p[n] = 0;
-    p = put_port(p + n + 1, port);
+    p = put_port(p + n + 1, port, n > 0);
     if (wildcard) {
         n = mh_req_local(req, p, (size_t)(first + MHPY__PEER_MAX - p), &port);
         if (n < 0) n = 0;
@@ -44,10 +46,25 @@ static size_t put_peer(char *p, const mh_req *req, bool wildcard) {
     return (size_t)(p - first);
 }
 
+/* Puts what the PROXY header says besides at p: the protocol, and the address and port to which the
+ * client connected, or two empty pieces. Behind put_peer there is room for it. Returns its size. */
+static size_t put_proxy(char *p, const mh_req *req) {
+    char *first = p;
+    uint16_t port = 0;
+    const char *protocol = mh_req_proxy_protocol(req);
+    p = put(p, protocol, strlen(protocol));
+    int n = mh_req_proxy_to(req, p, ADDRESS_MAX, &port);
+    if (n < 0) n = 0;
+    p[n] = 0;
+    p = put_port(p + n + 1, port, n > 0);
+    return (size_t)(p - first);
+}
+
 /* The number that Python knows the peer by; tells it if need be. There is room. */
 static int64_t find_peer(mhpy *hub, const mh_req *req, bool wildcard) {
     char text[MHPY__PEER_MAX];
     size_t n = put_peer(text, req, wildcard);
+    if (hub->proxied) n += put_proxy(text + n, req);
     size_t set = mhpy__hash(hub->hash_key, text, n) % MHPY__PEER_SETS, way;
     mhpy__peer *peers = hub->peers.at[set];
     for (way = 0; way < MHPY__PEER_WAYS; way++) {
@@ -58,7 +75,7 @@ static int64_t find_peer(mhpy *hub, const mh_req *req, bool wildcard) {
         peers[way].n = (uint16_t)n;
         memcpy(peers[way].text, text, n);
         mhpy__events *ev = &hub->ev;
-        int pieces = wildcard ? 3 : 2;
+        int pieces = (wildcard ? 3 : 2) + (hub->proxied ? 3 : 0);
         mhpy__event_put(ev, MHPY_PEER, (int64_t)(set * MHPY__PEER_WAYS + way), pieces, 0);
         memcpy(ev->text + ev->text_n, text, n);
         ev->text_n += n;
@@ -337,7 +354,7 @@ static void on_refused(mh_server *srv, const mh_refused *what, void *user) {
     if (!hub->tells_ends) return;
     if (!mhpy__reserve(hub, 2, what->peer.n + PORT_MAX + what->line.n + 3)) return;
     char *p = put_str(hub->ev.text + hub->ev.text_n, what->peer);
-    p = put_port(p, what->port);
+    p = put_port(p, what->port, what->peer.n > 0);
     p = put_str(p, what->line);
     put_end(hub, MHPY_REFUSED, p, 3 + count_nuls(what->line), what);
 }
