@@ -1,11 +1,12 @@
-/* The cases of tests/wire on the pure layers alone: parser.h, framing.h and chunked.h, put together
- * by a small reader as conn_in.c and body.c do it, without sockets and in memory that is exactly
- * as large as what has come, so that AddressSanitizer sees the first byte that is read outside.
- * It works out what the connection would answer and the body that the host of the README would
- * report; what only a connection can show (interim responses, fields, exact bytes) it leaves to
- * test_wire_server.c. Built twice, with vectors and with MH_SCAN_PLAIN. */
+/* The cases of tests/wire on the pure layers alone: proxy.h, parser.h, framing.h and chunked.h, put
+ * together by a small reader as conn_in.c and body.c do it, without sockets and in memory that is
+ * exactly as large as what has come, so that AddressSanitizer sees the first byte that is read
+ * outside. It works out what the connection would answer and the body that the host of the README
+ * would report; what only a connection can show (interim responses, fields, exact bytes) it leaves
+ * to test_wire_server.c. Built twice, with vectors and with MH_SCAN_PLAIN. */
 #include "chunked.h"
 #include "framing.h"
+#include "proxy.h"
 
 #include "wire.h"
 #include "wirecuts.h"
@@ -23,7 +24,7 @@ typedef struct reader {
     wire_bytes in; /* what has come, of which */
     size_t pos;    /* so much has been used */
     mh__search search;
-    enum { READER_HEAD, READER_BODY, READER_OVER } state;
+    enum { READER_PROXY, READER_HEAD, READER_BODY, READER_OVER } state;
     bool keep_alive, is_head, chunked; /* of the request in hand */
     uint64_t left;                     /* bytes of a body of known length */
     mh__chunked decoder;
@@ -39,6 +40,7 @@ static void reader_init(reader *r, const mh_config *cfg) {
     r->limits = (mh__limits){cfg->max_request_line, cfg->max_head, cfg->max_fields};
     r->chunk_limits = (mh__chunk_limits){EXTENSIONS_MOST, cfg->max_head, cfg->max_fields};
     r->fields = wire_alloc(NULL, cfg->max_fields * sizeof *r->fields);
+    r->state = cfg->proxy_protocol ? READER_PROXY : READER_HEAD;
 }
 
 static void reader_free(reader *r) {
@@ -73,6 +75,20 @@ static void begin(reader *r, const char *p, const mh__head *head, const mh__fram
     r->left = framing->length;
     mh__chunked_init(&r->decoder);
     r->state = READER_BODY;
+}
+
+/* Looks at what has come for a PROXY header. False if more is needed. */
+static bool read_proxy(reader *r) {
+    size_t n = r->in.n - r->pos;
+    char *p = wire_copy(r->in.p + r->pos, n);
+    mh__proxy header;
+    int size = mh__proxy_read(&header, r->cfg->proxy_protocol, p, n);
+    free(p);
+    if (size < 0) answered(r, 400);
+    if (size <= 0) return size < 0;
+    r->pos += (size_t)size;
+    r->state = READER_HEAD;
+    return true;
 }
 
 /* Looks at what has come for a head. False if more is needed. */
@@ -133,6 +149,9 @@ static void feed(reader *r, const char *p, size_t n) {
     wire_append(&r->in, p, n);
     while (more) {
         switch (r->state) {
+        case READER_PROXY:
+            more = read_proxy(r);
+            break;
         case READER_HEAD:
             more = read_head(r);
             break;

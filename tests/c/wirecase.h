@@ -290,6 +290,7 @@ static inline void wire_read_setting(wire_file *f, const char *text) {
         WIRE_SETTING(step_read),         WIRE_SETTING(step_write),
         WIRE_SETTING(step_requests),     WIRE_SETTING(accept_batch),
         WIRE_SETTING(accept_pause),      WIRE_SETTING(accept_connect),
+        WIRE_SETTING(proxy_protocol),
     };
 #undef WIRE_SETTING
     size_t n = strcspn(text, " ");

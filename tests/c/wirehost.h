@@ -91,6 +91,14 @@ static inline bool wirehost_is(mh_str name, const char *item) {
     return name.n == strlen(item) && memcmp(name.p, item, name.n) == 0;
 }
 
+/* The peer's address and port, with a blank between them; returns its length. */
+static inline size_t wirehost_peer(mh_req *req, char text[80]) {
+    uint16_t port = 0;
+    int n = mh_req_peer(req, text, 64, &port);
+    if (n < 0) abort();
+    return (size_t)n + (size_t)snprintf(text + n, 16, " %u", port);
+}
+
 /* Does what one item of the query says; true if that was the end of the response. */
 static inline bool wirehost_item(wirehost_answer *a, mh_str name, mh_str raw) {
     mh_str value = wirehost_decode(a, raw, wirehost_is(name, "status"));
@@ -109,6 +117,11 @@ static inline bool wirehost_item(wirehost_answer *a, mh_str name, mh_str raw) {
         if (!failed) mh_res_write(a->req, value.p, value.n); /* a surplus is cut */
     } else if (whole) {
         failed = mh_res_simple(a->req, a->status, a->reason, a->fields, a->n, value) < 0;
+    } else if (wirehost_is(name, "peer")) {
+        char who[80];
+        size_t n = wirehost_peer(a->req, who);
+        failed = wirehost_head(a) < 0;
+        if (!failed) mh_res_write(a->req, who, n);
     } else if (wirehost_is(name, "fail")) {
         failed = true;
     } else if (!wirehost_is(name, "unread")) {

@@ -43,6 +43,7 @@ BODIES = [
 UNIX, TCP = 0, 1  # the listeners of each server
 # What mh_config has in milliseconds, and set_limits() in seconds.
 TIME = re.compile(r".*_timeout|rate_window|rate_grace|linger_time")
+PROXY_MODES = ["off", "v1", "v2", "auto"]  # by MH_PROXY_*
 
 
 # ---- the cases
@@ -91,6 +92,7 @@ def start_server(
     limits = {
         name: number / 1000 if TIME.fullmatch(name) else number for name, number in settings.items()
     }
+    mode = PROXY_MODES[int(limits.pop("proxy_protocol", 0))]
     # A unix socket tells the client when the server has read what was sent (unix(7), SIOCOUTQ).
     unix, tcp = f"{sockets}/socket", ("127.0.0.1", 0)
     files = plant_files(log / "static")
@@ -102,6 +104,7 @@ def start_server(
             more=(tcp,),
             limits=limits,
             statics={"/static": {"directory": str(files)}},
+            proxy_protocol=mode,
             **more,  # type: ignore[arg-type]
         )
     )
@@ -196,7 +199,7 @@ def test_every_row_of_the_policy_has_wire_cases_and_names_their_files() -> None:
         row: {name for name in names if "." not in name} for row, names in policy_names().items()
     }
     assert named == held
-    assert named.keys() == {"out", *map(str, range(1, 46))}
+    assert named.keys() == {"out", *map(str, range(1, 52))}
 
 
 def test_every_test_that_the_policy_names_is_there() -> None:

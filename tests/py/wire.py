@@ -24,7 +24,7 @@ REPEATED = 10
 
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "\\": "\\"}
-_REFERENCE = re.compile(r"(?:row (?P<row>[1-9]\d*)|out), RFC \d{4} \d+(?:\.\d+)*\Z")
+_REFERENCE = re.compile(r"(?:row (?P<row>[1-9]\d*)|out), (?:RFC \d{4}|PROXY) \d+(?:\.\d+)*\Z")
 _VARIES = re.compile(rb"(?<=\r\n)(Date: |Server: )[^\r]*")
 _PROBE = request("/probe", host="probe")
 _PROBE_ANSWER = b"GET /probe probe "

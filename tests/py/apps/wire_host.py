@@ -59,7 +59,9 @@ def answer_as_told(environ: Environ, start_response: StartResponse) -> Iterable[
             fields.append((key, text))
         elif name == "length":
             fields.append(("Content-Length", value.decode("latin-1")))
-        elif name == "piece":
+        elif name in ("piece", "peer"):
+            if name == "peer":
+                value = f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode("ascii")
             if write is None:
                 write = begin(start_response, status, fields)
             write(value)
