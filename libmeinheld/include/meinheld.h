@@ -263,24 +263,27 @@ MH_INLINE void mh_handlers_init(mh_handlers *h) { mh_handlers_init_sized(h, size
  * given up after rate_grace + rate_window, later after rate_window, if that is less than
  * body_timeout or write_timeout.
  *
- * 0 is out of range but for max_body, keepalive_timeout, min_rate (and then rate_window too),
- * rate_grace, linger_max, unread_max and low_water. max_request_line and max_head are from 16 to
- * 2^28, linger_max and unread_max up to 2^28, max_fields to 65535, max_body to 2^63-1, low_water to
- * high_water. */
+ * 0 is out of range but for max_field, max_body, keepalive_timeout, drain_idle, min_rate (and then
+ * rate_window too), rate_grace, linger_max, unread_max and low_water. max_request_line and max_head
+ * are from 16 to 2^28, max_field, linger_max and unread_max up to 2^28, max_fields to 65535,
+ * max_body to 2^63-1, low_water to high_water. */
 typedef struct mh_config {
     size_t size;               /* sizeof(mh_config), set by mh_config_init */
     uint32_t max_connections;  /* accepting pauses at this many; 100000 */
     uint32_t max_request_line; /* bytes, without CRLF; longer is 414; 8192 */
     uint32_t max_head;         /* bytes of request line and fields together; larger is 431; 32768 */
     uint32_t max_fields;       /* field lines; more is 431; 100 */
+    uint32_t max_field;        /* bytes of one, without CRLF; longer is 431; 0: as max_head; 0 */
     uint64_t max_body;         /* bytes; larger is 413; 16 MiB */
     uint32_t head_timeout;     /* ms from a head's first byte to its last; then 408; 10000 */
     uint32_t body_timeout;     /* ms without a byte of the body; 30000 */
     uint32_t write_timeout;    /* ms without the peer taking a byte of the response; 60000 */
     uint32_t keepalive_timeout; /* ms an idle connection is kept; 0: never kept; 5000 */
-    uint32_t min_rate;       /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
-    uint32_t rate_window;    /* ms; 10000 */
-    uint32_t rate_grace;     /* ms before the first window; 5000 */
+    uint32_t drain_idle;  /* ms that one is kept once a drain has begun, for a request that may be
+                             on its way; 0: closed at once; 0 */
+    uint32_t min_rate;    /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
+    uint32_t rate_window; /* ms; 10000 */
+    uint32_t rate_grace;  /* ms before the first window; 5000 */
     uint32_t linger_timeout; /* ms without a byte while a closing connection is drained; 2000 */
     uint32_t linger_time;    /* ms that it is drained in all, for its peer to read; 30000 */
     uint32_t linger_max;     /* bytes drained of it; 64 MiB */
@@ -356,8 +359,9 @@ MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
  * such listener; a drain closes them all). */
 MH_API int mh_server_port(const mh_server *srv, unsigned i);
 
-/* Stops accepting for good, closes idle connections, and the others when their exchange has ended
- * (their responses say close). When the last is gone, done(srv, user) is called once, if not NULL.
+/* Stops accepting for good, closes idle connections, after drain_idle, and the others when their
+ * exchange has ended (their responses say close; one whose response has said otherwise is idle
+ * then). When the last is gone, done(srv, user) is called once, if not NULL.
  * Exchanges still open after timeout_ms are aborted; 0 means no limit. Errors: MH_ESTATE (draining
  * or drained already), MH_ENOMEM. */
 MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),

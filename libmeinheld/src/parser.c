@@ -133,6 +133,15 @@ static inline bool parse_field(mh__field *f, const char *base, const char **cur)
     return true;
 }
 
+/* Whether a field line is longer than limit. */
+static bool has_long_field(const mh__head *head, const mh__field *fields, uint32_t limit) {
+    uint32_t next = head->block.off + head->block.n;
+
+    for (uint32_t i = head->n_fields; i-- > 0; next = fields[i].name.off)
+        if (next - 2 - fields[i].name.off > limit) return true;
+    return false;
+}
+
 /* Parses a head of which the last bytes before end are an empty line, but which may end before. */
 static int parse(mh__head *head, mh__field *fields, const char *p, const char *end, uint32_t start,
                  const mh__limits *limits) {
@@ -148,7 +157,7 @@ static int parse(mh__head *head, mh__field *fields, const char *p, const char *e
     head->block = mh__span_of(p, block, cur);
     head->n_fields = (uint32_t)(f - fields);
     head->size = (uint32_t)(cur + 2 - p);
-    return 0;
+    return limits->field > 0 && has_long_field(head, fields, limits->field) ? 431 : 0;
 }
 
 int mh__parse_head(mh__head *head, mh__field *fields, const char *p, size_t n, const mh__search *s,

@@ -27,6 +27,7 @@ typedef struct mh__limits {
     uint32_t request_line; /* bytes without CRLF */
     uint32_t head;         /* bytes from the request line to the last CRLF, both included */
     uint32_t fields;
+    uint32_t field; /* bytes of one without CRLF; 0: no limit but head */
 } mh__limits;
 
 /* Where the search for the end of a head stands. Zeroed before a head's first byte. */

@@ -64,8 +64,9 @@ static bool config_is_sound(const mh_config *cfg) {
     return in_range(cfg->max_connections, 1, UINT32_MAX) &&
            in_range(cfg->max_request_line, 16, LIMIT_MOST) &&
            in_range(cfg->max_head, 16, LIMIT_MOST) && in_range(cfg->max_fields, 1, UINT16_MAX) &&
-           cfg->max_body <= INT64_MAX && cfg->head_timeout > 0 && cfg->body_timeout > 0 &&
-           cfg->write_timeout > 0 && cfg->linger_timeout > 0 && cfg->linger_time > 0 &&
+           in_range(cfg->max_field, 0, LIMIT_MOST) && cfg->max_body <= INT64_MAX &&
+           cfg->head_timeout > 0 && cfg->body_timeout > 0 && cfg->write_timeout > 0 &&
+           cfg->linger_timeout > 0 && cfg->linger_time > 0 &&
            (cfg->min_rate == 0 || cfg->rate_window > 0) &&
            in_range(cfg->linger_max, 0, LIMIT_MOST) && in_range(cfg->unread_max, 0, LIMIT_MOST) &&
            in_range(cfg->high_water, 1, UINT32_MAX) && cfg->low_water <= cfg->high_water &&
@@ -118,6 +119,7 @@ static int make_classes(mh_server *srv) {
         {&srv->cls.write, mh__rate_patience(&srv->rate, cfg->write_timeout, false)},
         {&srv->cls.write_first, mh__rate_patience(&srv->rate, cfg->write_timeout, true)},
         {&srv->cls.keepalive, cfg->keepalive_timeout},
+        {&srv->cls.drain_idle, cfg->drain_idle},
         {&srv->cls.linger, cfg->linger_timeout},
         {&srv->cls.linger_whole, cfg->linger_time},
         {&srv->cls.accept_rest, cfg->accept_pause},
@@ -193,7 +195,7 @@ int mh_server_new(mh_server **out, mh_loop *loop, const mh_handlers *handlers,
     int error = copy_config(srv, cfg);
     if (error < 0) goto fail;
     const mh_config *c = &srv->cfg;
-    srv->limits = (mh__limits){c->max_request_line, c->max_head, c->max_fields};
+    srv->limits = (mh__limits){c->max_request_line, c->max_head, c->max_fields, c->max_field};
     srv->chunk_limits = (mh__chunk_limits){CHUNK_EXT_MOST, c->max_head, c->max_fields};
     srv->rate = (mh__rate_rule){c->min_rate, c->rate_window, c->rate_grace};
     error = make_classes(srv);

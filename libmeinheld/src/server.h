@@ -38,7 +38,7 @@ struct mh_server {
     /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top.
      */
     struct {
-        int head, body, body_first, write, write_first, keepalive, linger, linger_whole,
+        int head, body, body_first, write, write_first, keepalive, drain_idle, linger, linger_whole,
             accept_rest, accept_calm, disk;
     } cls;
 

@@ -464,6 +464,19 @@ static void a_head_over_its_limit_is_431(void) {
     }
 }
 
+static void a_field_line_over_its_limit_is_431(void) {
+    static const char text[] = OK_LINE "A: b\r\nHost:  example.org \r\nAccept: */*\r\n\r\n";
+    const uint32_t n = sizeof(text) - 1, longest = sizeof("Host:  example.org ") - 1;
+    mh__limits limits = usual;
+
+    limits.field = longest;
+    CHECK_INT(parse_text(text, n, &limits), 0);
+    limits.field = longest - 1;
+    CHECK_INT(parse_text(text, n, &limits), 431);
+    CHECK_INT(parse_text(OK_LINE "A: b\r\n\r\n", sizeof(OK_LINE "A: b\r\n\r\n") - 1, &limits), 0);
+    CHECK_INT(parse_text(OK_LINE "\r\n", sizeof(OK_LINE "\r\n") - 1, &limits), 0);
+}
+
 static void what_is_decided_first_is_answered(void) {
     mh__limits limits = {.request_line = 20, .head = 40, .fields = 10};
     mh__search s;
@@ -519,7 +532,7 @@ static void the_usual_limits_hold_to_the_byte(void) {
 }
 
 static void the_largest_limits_do_not_overflow(void) {
-    mh__limits limits = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    mh__limits limits = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     mh__search s;
 
     CHECK_INT(search(&s, BYTES("\r\n\r\n" OK_LINE "A: b\r\n\r\n"), &limits), 28);
@@ -588,6 +601,7 @@ int main(void) {
     RUN(a_request_line_over_its_limit_is_414);
     RUN(a_cr_at_the_limit_may_be_half_of_the_crlf);
     RUN(a_head_over_its_limit_is_431);
+    RUN(a_field_line_over_its_limit_is_431);
     RUN(what_is_decided_first_is_answered);
     RUN(more_fields_than_the_limit_are_431);
     RUN(the_usual_limits_hold_to_the_byte);

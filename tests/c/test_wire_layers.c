@@ -37,7 +37,7 @@ typedef struct reader {
 
 static void reader_init(reader *r, const mh_config *cfg) {
     *r = (reader){.cfg = cfg};
-    r->limits = (mh__limits){cfg->max_request_line, cfg->max_head, cfg->max_fields};
+    r->limits = (mh__limits){cfg->max_request_line, cfg->max_head, cfg->max_fields, cfg->max_field};
     r->chunk_limits = (mh__chunk_limits){EXTENSIONS_MOST, cfg->max_head, cfg->max_fields};
     r->fields = wire_alloc(NULL, cfg->max_fields * sizeof *r->fields);
     r->state = cfg->proxy_protocol ? READER_PROXY : READER_HEAD;

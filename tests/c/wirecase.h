@@ -280,6 +280,7 @@ static inline void wire_read_setting(wire_file *f, const char *text) {
     } settings[] = {
         WIRE_SETTING(max_connections),   WIRE_SETTING(max_request_line),
         WIRE_SETTING(max_head),          WIRE_SETTING(max_fields),
+        WIRE_SETTING(max_field),         WIRE_SETTING(drain_idle),
         WIRE_SETTING(max_body),          WIRE_SETTING(head_timeout),
         WIRE_SETTING(body_timeout),      WIRE_SETTING(write_timeout),
         WIRE_SETTING(keepalive_timeout), WIRE_SETTING(min_rate),

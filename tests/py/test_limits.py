@@ -131,6 +131,15 @@ def test_the_limits_of_a_head_are_those_that_were_set(serve: Serve) -> None:
             assert client.read_response().status == status, head
 
 
+def test_a_field_line_has_a_limit_of_its_own_if_that_is_set(serve: Serve) -> None:
+    with serve("apps.hello:app", limits={"max_field": 20}).connect() as client:
+        for size, status in [(20, 200), (21, 431)]:
+            line = b"X:" + b" " * 10 + b"x" * (size - 12)
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % line)
+            assert client.read_response().status == status
+        client.expect_close()
+
+
 def test_twenty_thousand_fields_are_refused(serve: Serve) -> None:
     with serve("apps.hello:app").connect() as client:
         client.send_if_open(POST + b"X: y\r\n" * 20_000 + b"\r\n")

@@ -93,11 +93,13 @@ typedef struct mh_config {
     uint32_t max_request_line;
     uint32_t max_head;
     uint32_t max_fields;
+    uint32_t max_field;
     uint64_t max_body;
     uint32_t head_timeout;
     uint32_t body_timeout;
     uint32_t write_timeout;
     uint32_t keepalive_timeout;
+    uint32_t drain_idle;
     uint32_t min_rate;
     uint32_t rate_window;
     uint32_t rate_grace;
