@@ -182,6 +182,47 @@ static void a_refusal_is_told_with_its_line(void) {
     close_host(&h);
 }
 
+static void as_many_ends_as_were_asked_for_are_told_once(void) {
+    host h;
+    mhpy_batch batch;
+    open_host(&h);
+    CHECK_INT(mhpy_static(h.hub, "/etc", 4, &etc), MH_OK);
+    CHECK_INT(mhpy_tell_count(h.hub, 1000), MH_OK);
+    CHECK_INT(mhpy_tell_count(h.hub, 3), MH_OK);
+    CHECK_INT(say_hello_to(&h, ask(&h)), MH_OK);
+    mhpy_abort(h.hub, ask(&h));
+    TURN_UNTIL(&h, h.finishes == 1);
+    peer_close(&h.client);
+    connect_client(&h);
+    static const char file[] = "GET /etc/passwd HTTP/1.1\r\n" HOST "\r\n";
+    REQUIRE(send(h.client.fd, file, sizeof file - 1, MSG_NOSIGNAL) == sizeof file - 1);
+    REQUIRE(mhpy_step(h.hub, -1, &batch) == MHPY_EVENT_INTS);
+    CHECK_INT(batch.ints[0], MHPY_COUNTED);
+    CHECK_INT(say_hello_to(&h, ask(&h)), MH_OK);
+    REQUIRE(mhpy_wakeup(h.hub) == MH_OK);
+    CHECK_INT(mhpy_step(h.hub, -1, &batch), 0);
+    CHECK_INT(mhpy_tell_count(NULL, 1), MH_ECLOSED);
+    close_host(&h);
+}
+
+static void an_interim_response_leaves_at_once_and_before_the_final_one_alone(void) {
+    static const char hint[] = "103 Early Hints\nLink\n</a.css>; rel=preload";
+    static const char sent[] = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    char buf[sizeof sent];
+    host h;
+    open_host(&h);
+    int64_t name = ask(&h);
+    CHECK_INT(mhpy_inform(h.hub, name, hint, sizeof hint - 1, 3), MH_OK);
+    CHECK_INT(recv(h.client.fd, buf, sizeof buf, 0), sizeof sent - 1);
+    CHECK(memcmp(buf, sent, sizeof sent - 1) == 0);
+    CHECK_INT(mhpy_inform(h.hub, name, hint, sizeof hint - 1, 1), MH_EINVAL);
+    CHECK_INT(mhpy_inform(h.hub, name, "200", 3, 1), MH_EINVAL);
+    CHECK_INT(say_hello_to(&h, name), MH_OK);
+    CHECK(mhpy_inform(h.hub, name, hint, sizeof hint - 1, 3) < 0);
+    CHECK_INT(mhpy_inform(NULL, name, hint, sizeof hint - 1, 3), MH_ECLOSED);
+    close_host(&h);
+}
+
 static void a_closed_hub_logs_nothing(void) {
     CHECK_INT(mhpy_access_log(NULL, 1, MH_ACCESS_JSON), MH_ECLOSED);
     CHECK_INT(mhpy_log_line(NULL, "a", 1), MH_ECLOSED);
@@ -264,6 +305,8 @@ int main(void) {
     RUN(trouble_is_told);
     RUN(an_end_is_told_without_waiting_for_more);
     RUN(a_refusal_is_told_with_its_line);
+    RUN(as_many_ends_as_were_asked_for_are_told_once);
+    RUN(an_interim_response_leaves_at_once_and_before_the_final_one_alone);
     RUN(a_closed_hub_logs_nothing);
     RUN(what_cant_be_served_is_refused);
     RUN(the_end_of_a_request_for_a_file_is_told_with_its_head);

@@ -58,7 +58,8 @@ enum {
     MHPY_RETURNED = -14,
     MHPY_SERVED = -15,
     MHPY_UNSENT = -16,
-    MHPY_HANGUP = -17
+    MHPY_HANGUP = -17,
+    MHPY_COUNTED = -18
 };
 
 enum { MHPY_SHAPES = 0, MHPY_BLOCKS = 1, MHPY_HEADS = 2 };
@@ -169,6 +170,7 @@ int mhpy_cancel(mhpy *hub, int64_t timer);
 int mhpy_access_log(mhpy *hub, int fd, int format);
 int mhpy_log_line(mhpy *hub, const char *line, size_t line_n);
 int mhpy_tell_ends(mhpy *hub);
+int mhpy_tell_count(mhpy *hub, uint64_t n);
 int mhpy_count(mhpy *hub, mhpy_counts *counts);
 int mhpy_trim(mhpy *hub);
 
@@ -186,6 +188,7 @@ int mhpy_answer(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t
                 const char *body, size_t body_n, int how);
 int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces, int fd,
               int64_t offset);
+int mhpy_inform(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
 int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);

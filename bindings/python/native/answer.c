@@ -238,6 +238,18 @@ int mhpy_file(mhpy *hub, int64_t name, const char *head_text, size_t head_n, siz
     return rc;
 }
 
+int mhpy_inform(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    head h;
+    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    if (rc < 0) return rc;
+    rc = mh_res_inform(req, h.status, h.fields, h.n);
+    flush(hub, 1);
+    return rc;
+}
+
 int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);

@@ -42,7 +42,7 @@ bool mhpy__reserve(mhpy *hub, size_t more, size_t text) {
     /* Slots that are free now count as well, for they will be used again. */
     size_t requests = (size_t)hub->requests.n + 1, timers = (size_t)hub->timers.n + 1;
     size_t of_each = hub->tells_ends ? 6 : 4; /* ENDED is of double size */
-    size_t coming = of_each * requests + timers + hub->watches + LOG_EVENTS + 1 + 1;
+    size_t coming = of_each * requests + timers + hub->watches + LOG_EVENTS + 1 + 1 + 1;
     return reserve(&hub->ev, more + coming, text);
 }
 

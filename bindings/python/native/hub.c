@@ -237,6 +237,12 @@ int mhpy_tell_ends(mhpy *hub) {
     return MH_ENOMEM;
 }
 
+int mhpy_tell_count(mhpy *hub, uint64_t n) {
+    if (!hub) return MH_ECLOSED;
+    hub->uncounted = n;
+    return MH_OK;
+}
+
 int mhpy_count(mhpy *hub, mhpy_counts *counts) {
     if (!hub) return MH_ECLOSED;
     *counts = (mhpy_counts){

@@ -66,8 +66,9 @@ enum {
      * mhpy_tell_ends. */
     MHPY_SERVED = -15,
     MHPY_UNSENT = -16, /* name, code: an answer by mail could not be sent, or not all of it */
-    MHPY_HANGUP = -17  /* name: the peer of a request has said that it sends no more; only after
+    MHPY_HANGUP = -17, /* name: the peer of a request has said that it sends no more; only after
                           mhpy_wait */
+    MHPY_COUNTED = -18 /* as many requests have ended as mhpy_tell_count said */
 };
 
 /* The tables of what has been seen lately. */
@@ -182,6 +183,9 @@ int mhpy_log_line(mhpy *hub, const char *line, size_t line_n);
 /* Asks for MHPY_ENDED of every request, and for MHPY_REFUSED and
  * MHPY_SERVED. */
 int mhpy_tell_ends(mhpy *hub);
+/* Asks for MHPY_COUNTED once n more requests have ended, static files' among them but not what was
+ * refused; in place of any count before, 0: for none. */
+int mhpy_tell_count(mhpy *hub, uint64_t n);
 /* Counts. Sizes are not counted: what malloc rounds them to differs from one time to the next. */
 int mhpy_count(mhpy *hub, mhpy_counts *counts);
 /* mh_server_trim: after it, equal loads leave equal counts of blocks. */
@@ -239,6 +243,10 @@ int mhpy_file(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t p
  * head, else unknown. The request is kept until mhpy_end: MHPY_FINISH follows if it ends before.
  * Returns MH_OK or MHPY_BODYLESS. Errors as mhpy_answer. */
 int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
+/* mh_res_inform: an interim response, which leaves at once, as far as the socket takes it; head as
+ * mhpy_check takes it. Errors: MH_EINVAL, MH_ESTATE (the response has begun), MH_ECLOSED,
+ * MH_ENOMEM. */
+int mhpy_inform(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t pieces);
 /* A copy of a piece of the body. now: it leaves at once, as far as the socket takes it (PEP
  * 3333, "Buffering and Streaming"). Returns MH_OK, or MH_FULL: wait for MHPY_WRITABLE or
  * MHPY_FINISH. Errors: MH_ERANGE, MH_ESTATE, MH_ECLOSED, MH_ENOMEM. */
@@ -458,6 +466,7 @@ struct mhpy {
     size_t watches;
     bool tells_ends;     /* by MHPY_ENDED */
     bool proxied;        /* each connection begins with a PROXY header */
+    uint64_t uncounted;  /* requests that are to end before MHPY_COUNTED; 0: nobody has asked */
     mhpy_mail *mail;     /* NULL: never opened */
     uint32_t high_water; /* bytes by which a thread may be ahead of the loop */
     int woken;           /* by mhpy_wakeup since the last step; atomic */

@@ -320,6 +320,7 @@ static void on_finish(mh_req *req, int why, void *user) {
     mhpy *hub = user;
     int64_t name = name_of(hub, req);
     mhpy__slot *slot = mhpy__name_find(&hub->requests, name);
+    if (hub->uncounted && --hub->uncounted == 0) mhpy__event(&hub->ev, MHPY_COUNTED, 0, 0, 0);
     if (!slot) {
         if (hub->tells_ends) tell_served(hub, req, why);
         return;
