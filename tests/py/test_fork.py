@@ -188,7 +188,7 @@ def test_a_child_listens_though_a_thread_of_its_parent_was_beginning_a_run(
         "from meinheld import server\n"
         "held, done = threading.Event(), threading.Event()\n"
         "def hold():\n"
-        "    with server._lock:\n"
+        "    with server._running.lock:\n"
         "        held.set()\n"
         "        done.wait()\n"
         "threading.Thread(target=hold).start()\n"

@@ -301,7 +301,8 @@ def test_a_run_without_descriptors_says_so(program: Callable[[str], Process]) ->
 
 
 def test_run_without_listen_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_reopen", [])  # what another test in this process has listened at
+    # What another test in this process has listened at.
+    monkeypatch.setattr(server._running, "reopen", [])
     with pytest.raises(RuntimeError, match="listen"):
         server.run(lambda environ, start_response: [])
 

@@ -164,7 +164,7 @@ def test_what_ends_a_run_ends_it_from_a_thread(spawn: Spawn, path: str, status: 
 def test_runs_with_and_without_threads_follow_each_other(spawn: Spawn) -> None:
     process, address = started(
         spawn,
-        "port = int(server._listeners[0].port)\n"
+        "port = int(server._running.listeners[0].port)\n"
         "for threads in (2, 0, 1, 2):\n"
         "    server.run(app, threads=threads)\n"
         "    server.listen(('127.0.0.1', port))\n"

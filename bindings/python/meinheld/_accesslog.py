@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, Union, cast
+from typing import Any, Final, NamedTuple, Protocol, Union, cast
 
 from greenlet import GreenletExit
 
@@ -127,19 +127,38 @@ def _environ_of(texts: list[str]) -> Environ:
     return environ
 
 
+class End(NamedTuple):
+    """The end of a request."""
+
+    environ: Environ  # the application's
+    response: Response | None  # None: the application was never called, or it is a static file
+    status: int
+    sent: int  # bytes of the body, as the kernel has taken them
+    taken_us: int
+
+
+class Observer(Protocol):
+    """Who hears of the end of each request."""
+
+    def ended(self, end: End) -> None:
+        """A request has ended. What this raises is logged."""
+
+
 class Ends:
-    """Tells of the ends of one loop's requests: an access logger, a %-format, or both."""
+    """Tells of the ends of one loop's requests: an access logger, a %-format, an observer."""
 
     def __init__(
         self,
         errors: ErrorLog,
         access: Callable[[Environ], object] | None,
         format: Format | None,
+        observer: Observer | None = None,
     ) -> None:
         """errors: hears of a logger that fails."""
         self._errors = errors
         self._access = access
         self._format = format
+        self._observer = observer
         # The response is put in later, perhaps by another thread, when this may have been told.
         self._open: dict[int, tuple[Environ, list[Response]]] = {}
         self._copies = False  # environ is another thread's, which may still be at it
@@ -198,14 +217,17 @@ class Ends:
     def _tell(
         self, environ: Environ, responses: list[Response], status: int, sent: int, taken_us: int
     ) -> None:
+        if self._copies:  # a key that is added breaks off whoever iterates over it
+            environ = environ.copy()
+        if self._observer is not None:
+            end = End(environ, responses[0] if responses else None, status, sent, taken_us)
+            self._guard(self._observer.ended, end)
         time = self._now()
         if self._format is not None:
             told = self._format.tells_headers and responses
             headers = responses[0].headers() if told else ()
             self._guard(self._write, Entry(environ, headers, status, sent, taken_us, time))
         if self._access is not None:
-            if self._copies:  # a key that is added breaks off whoever iterates over it
-                environ = environ.copy()
             environ["STATUS_CODE"] = status
             environ["SEND_BYTES"] = sent
             environ["REQUEST_TIME"] = taken_us // 1000
@@ -213,10 +235,13 @@ class Ends:
             self._guard(self._access, environ)
 
     def refused(self, texts: list[str], status: int, sent: int, taken_us: int) -> None:
-        """A request was refused before it had an environ: a line is all that comes of it."""
+        """A request was refused before it had an environ: it has RAW_LINE instead."""
+        address, port, *line = texts
+        environ: Environ = {"REMOTE_ADDR": address, "REMOTE_PORT": port, RAW_LINE: "\0".join(line)}
+        if self._observer is not None:
+            end = End(environ, None, status, sent, taken_us)
+            self._guard(self._observer.ended, end)
         if self._format is not None:
-            address, port, *line = texts
-            environ = {"REMOTE_ADDR": address, "REMOTE_PORT": port, RAW_LINE: "\0".join(line)}
             self._guard(self._write, Entry(environ, (), status, sent, taken_us, self._now()))
 
     def _write(self, entry: Entry) -> None:

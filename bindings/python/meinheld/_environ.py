@@ -15,8 +15,11 @@ half's tables, but for the templates of blocks, which are dropped when they are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from meinheld._forwarded import Forwarded
 
 Environ = dict[str, Any]
 
@@ -45,6 +48,10 @@ _OWN = (
     "CONTENT_TYPE",
     "CONTENT_LENGTH",
 )
+
+# What stands between the values of a repeated field: of cookies as RFC 6265 4.2.1 says, else a
+# comma (RFC 9110 5.2).
+JOINTS: Final = {"HTTP_COOKIE": "; "}
 
 # Templates of blocks kept at once: a block has one for each listener and version it comes with.
 _MAX_TEMPLATES = 512
@@ -110,11 +117,16 @@ def field_key(name: str) -> str | None:
 class Plans:
     """What one run has learned."""
 
-    def __init__(self, places: list[Place], shared: Environ) -> None:
-        """shared: what is the same for all requests; places: the listeners in their order."""
+    def __init__(
+        self, places: list[Place], shared: Environ, forwarded: Forwarded | None = None
+    ) -> None:
+        """shared: what is the same for all requests; places: the listeners in their order;
+        forwarded: what proxies may say, if that is to be looked at."""
         self._places = places
         self._shared = shared
         self._script: str = shared["SCRIPT_NAME"]
+        self._key = forwarded.key if forwarded else field_key
+        self._joints = forwarded.joints if forwarded else JOINTS
         self._shapes: dict[int, list[str]] = {}
         self._plans: dict[int, Plan] = {}
         self._blocks: dict[int, Environ] = {}
@@ -177,7 +189,7 @@ class Plans:
         if len(texts) != fixed + len(plan.keys) + absolute:
             return None
         environ = plan.base.copy()
-        _fill(environ, plan, texts[fixed : fixed + len(plan.keys)])
+        _fill(environ, plan, texts[fixed : fixed + len(plan.keys)], self._joints)
         if block:
             self._blocks[block] = {key: environ[key] for key in plan.keys if key is not None}
         self._set_line(environ, texts)
@@ -240,16 +252,15 @@ class Plans:
     def _build(self, number: int, names: list[str]) -> Plan:
         """A plan for names."""
         base = self._base(number)
-        keys = tuple(field_key(name) for name in names)
+        keys = tuple(self._key(name) for name in names)
         plain = None not in keys and len(set(keys)) == len(keys)
         # With all keys in place, the copy has its final size and filling only replaces values.
         base.update((key, "") for key in keys if key)
         return Plan(base, keys, plain, (*_FIXED, *filter(None, keys)) if plain else ())
 
 
-def _fill(environ: Environ, plan: Plan, values: list[str]) -> None:
-    """Sets what the fields bring: drops what has no key, and joins repeated fields as RFC 9110 5.2
-    says, cookies as RFC 6265 4.2.1 does."""
+def _fill(environ: Environ, plan: Plan, values: list[str], joints: Mapping[str, str]) -> None:
+    """Sets what the fields bring: drops what has no key, and joins repeated fields."""
     if plan.plain:
         environ.update(zip(plan.keys, values))  # type: ignore[arg-type]
         return
@@ -258,7 +269,7 @@ def _fill(environ: Environ, plan: Plan, values: list[str]) -> None:
         if key is not None:
             lines.setdefault(key, []).append(value)
     for key, several in lines.items():
-        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(several)
+        environ[key] = joints.get(key, ",").join(several)
 
 
 def unescape(path: str) -> str:

@@ -87,6 +87,9 @@ class Gateway(Protocol):
         """A request has ended that the C half has answered by itself; texts as MHPY_SERVED has
         them, None if they are lost. Only after tell_ends()."""
 
+    def counted(self) -> object:
+        """As many requests have ended as were to be counted."""
+
     def open_names(self) -> list[int]:
         """The requests whose end is still to be told, when the loop ends."""
 

@@ -403,6 +403,8 @@ class Loop:
             gateway.trouble(a, b)
         elif kind == lib.MHPY_UNSENT:
             gateway.unsent(a, b)
+        elif kind == lib.MHPY_COUNTED:
+            gateway.counted()
         elif kind == lib.MHPY_DRAINED:
             self._drained = True
             self.end_if_drained()

@@ -6,13 +6,14 @@ so that a request which has ended while it waited, because its client has left, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
-from typing import Optional
+from typing import Any, Optional
 
 from meinheld._accesslog import Ends
 from meinheld._body import send_result
 from meinheld._environ import Environ, Place
+from meinheld._forwarded import Forwarded
 from meinheld._kept import Sent
 from meinheld._loop import Loop
 from meinheld._mail import MailSender
@@ -20,7 +21,7 @@ from meinheld._native import ffi, lib
 from meinheld._pool import Pool
 from meinheld._response import ALL, NOTHING, ErrorLog, Known
 from meinheld._seat import seats
-from meinheld._wsgi import Application, Gateway
+from meinheld._wsgi import Application, Gateway, Layer, layered
 from meinheld.common import Request
 
 # A request that waits for a thread, and what is to be called when it has been served.
@@ -37,16 +38,20 @@ class PooledGateway(Gateway):
         log: ErrorLog,
         buffer: int,
         ends: Ends | None = None,
-        variables: dict[str, str] | None = None,
+        variables: dict[str, Any] | None = None,
         stream: bool = False,
+        forwarded: Forwarded | None = None,
+        layers: Sequence[Layer] = (),
         *,
         threads: int,
     ) -> None:
         """As a Gateway, with the number of threads. Its pool is to be the loop's."""
         self._mail = MailSender(log)
-        super().__init__(app, places, log, buffer, ends, variables, stream, self._mail)
+        apart = (forwarded, layers, self._mail)
+        super().__init__(app, places, log, buffer, ends, variables, stream, *apart)
         self.pool = Pool(threads, self._serve_waiting, self._mail.close)
         self._put = self.pool.put
+        app = layered(app, layers)
         self._app = ends.follow(app) if ends else app
         self._waiting: dict[int, _Waiting] = {}
         self._closing: dict[int, Sent] = {}

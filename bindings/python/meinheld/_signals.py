@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Optional
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from meinheld._loop import Loop
 from meinheld._native import lib
@@ -33,6 +33,18 @@ _active: list[Signals] = []
 # What calls applications, and what a loop greenlet runs at its bottom.
 _SERVE = Gateway._serve.__code__
 _TURN = Loop._turn.__code__
+
+
+def is_served(frame: FrameType | None, main: greenlet) -> bool:
+    """Whether an application is what frame, which a signal has interrupted, runs: it was called to
+    serve, or it is in a greenlet that it has made itself. main: that of the run (those of its loop
+    are its children)."""
+    while frame is not None:
+        if frame.f_code in (_SERVE, _TURN):
+            return frame.f_code is _SERVE
+        frame = frame.f_back
+    current = getcurrent()
+    return main not in (current, current.parent)
 
 
 class Signals:
@@ -75,6 +87,8 @@ class Signals:
             self._loop.unwatch(ours.fileno())
         ours.close()
         theirs.close()
+        if self.interrupted and kind is None:  # it came while the run was ending
+            raise KeyboardInterrupt
 
     def _install(self, number: int, handler: Handler) -> None:
         previous = signal.getsignal(number)
@@ -117,20 +131,10 @@ class Signals:
             self.interrupted = True
             self._loop.post(_interrupt)
             self._loop.hurry()
-        elif self._is_served(frame):  # it holds the loop, and somebody is pressing Ctrl-C
+        elif is_served(frame, self._main):  # it holds the loop, and somebody is pressing Ctrl-C
             raise KeyboardInterrupt
         else:
             self._loop.give_up()
-
-    def _is_served(self, frame: FrameType | None) -> bool:
-        """Whether an application is what frame runs: it was called to serve, or it is in a greenlet
-        that it has made itself. (Those of the loop are main's children.)"""
-        while frame is not None:
-            if frame.f_code in (_SERVE, _TURN):
-                return frame.f_code is _SERVE
-            frame = frame.f_back
-        current = getcurrent()
-        return self._main not in (current, current.parent)
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         self._chain(number, frame)

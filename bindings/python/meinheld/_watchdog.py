@@ -121,12 +121,12 @@ class Heartbeat:
         os.fchmod(self._fd, self._mode)
 
 
-def call_each_second(loop: Loop, function: Callable[[], object]) -> None:
-    """Has function called when loop begins to run, and then a second after it has returned, also
-    while it drains. What it raises is logged."""
+def call_each(loop: Loop, function: Callable[[], object], seconds: float = _EVERY) -> None:
+    """Has function called when loop begins to run, and then so many seconds after it has returned,
+    also while it drains. What it raises is logged."""
 
     def call() -> None:
         Task(function).begin(loop)
-        loop.calls.add(monotonic() + _EVERY, call, False)
+        loop.calls.add(monotonic() + seconds, call, False)
 
     loop.post(call)

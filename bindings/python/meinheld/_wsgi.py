@@ -8,7 +8,7 @@ word."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, MethodType
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from meinheld._errors import ERRORS
 from meinheld._events import Event, Texts
 from meinheld._exceptions import ClientDisconnected, Interruption
 from meinheld._files import FileWrapper
+from meinheld._forwarded import Forwarded
 from meinheld._hub import VERSION, tell_ends
 from meinheld._input import NO_INPUT
 from meinheld._locals import forget, installed
@@ -46,6 +47,7 @@ from meinheld.common import Request
 from meinheld.middleware import CONTINUATION_KEY, unwrap
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
+Layer = Callable[[Application], Application]
 
 # The part of a request's name that is its slot.
 _SLOT: Final = 0xFFFFFFFF
@@ -61,10 +63,18 @@ def _called(app: Application) -> Application:
     return MethodType(call, app) if isinstance(call, FunctionType) else app
 
 
+def layered(app: Application, layers: Iterable[Layer]) -> Application:
+    """app with layers around it, the innermost first."""
+    for layer in layers:
+        app = layer(app)
+    return app
+
+
 class Gateway:
     """Serves one application in one loop."""
 
     pool: Pool | None = None  # the threads in which it calls the application, if it does
+    counted: Callable[[], object] = int  # as many requests have ended as were to be counted
 
     def __init__(
         self,
@@ -73,16 +83,20 @@ class Gateway:
         log: ErrorLog,
         buffer: int,
         ends: Ends | None = None,
-        variables: dict[str, str] | None = None,
+        variables: dict[str, Any] | None = None,
         stream: bool = False,
+        forwarded: Forwarded | None = None,
+        layers: Sequence[Layer] = (),
         responses: Responses | None = None,
     ) -> None:
         """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
         to a file; ends: who is to be told of the requests' ends; variables: what each environ has
         besides (check_variables); stream: whether the application is called without waiting for
-        bodies; responses: who sends the application's, if that runs in other threads."""
+        bodies; forwarded: what proxies may say; layers: what is put around the application, the
+        innermost first; responses: who sends the application's, if that runs in other threads."""
         # The middleware would be a call for each request, and in those that wait a frame.
         inner, self._continues = unwrap(app)
+        inner = layered(inner, layers)
         self._app = ends.wrap(inner) if ends else _called(inner)
         self._log = log
         self._ends = ends
@@ -107,6 +121,7 @@ class Gateway:
                 **({CONTINUATION_KEY: None} if self._continues else {}),
                 **(variables or {}),
             },
+            forwarded,
         )
         self._peers = self._plans.peers
         self._has_locals = installed()

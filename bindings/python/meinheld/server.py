@@ -5,30 +5,30 @@ process, and are taken when a run begins."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
-from threading import RLock
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from meinheld import _accesslog, _errorlog, _hub, _locals, _sockets, _tasks
-from meinheld._accesslog import AccessLog, Ends, OpenLog
+from meinheld import _accesslog, _errorlog, _running, _sockets, _tasks
 from meinheld._checks import integer, number
 from meinheld._descriptors import cancel_wait, trampoline
-from meinheld._environ import Place, check_variables
+from meinheld._environ import check_variables
 from meinheld._exceptions import timeout
-from meinheld._limits import LONGEST, Limits
-from meinheld._loop import Loop
-from meinheld._pooled import PooledGateway
+from meinheld._forwarded import (
+    ALLOW_IPS,
+    FORWARDER_HEADERS,
+    SECURE_SCHEME_HEADERS,
+    Forwarded,
+)
+from meinheld._limits import LONGEST
 from meinheld._proxyprotocol import OFF, AllowIps, ProxyProtocol, check_proxy_protocol
-from meinheld._response import ErrorLog
-from meinheld._signals import Signals
-from meinheld._sockets import Address, Listener
-from meinheld._static import Directory, StaticFiles, check_files, check_prefix
+from meinheld._running import Hosting
+from meinheld._running import settings as _settings
+from meinheld._sockets import Address
+from meinheld._static import Directory, check_files, check_prefix
 from meinheld._tasks import schedule_call, sleep, spawn
-from meinheld._watchdog import Heartbeat, WatchedSeat, call_each_second, watched
-from meinheld._wsgi import Application, Gateway
+from meinheld._wsgi import Application
 
 __all__ = [
     "cancel_wait",
@@ -57,6 +57,7 @@ __all__ = [
     "set_environ",
     "set_error_logger",
     "set_fastwatchdog",
+    "set_forwarded",
     "set_keepalive",
     "set_limits",
     "set_listen_socket",
@@ -75,46 +76,6 @@ __all__ = [
     "timeout",
     "trampoline",
 ]
-
-
-class _Settings:
-    """What the setters set."""
-
-    def __init__(self) -> None:
-        self.limits = Limits()
-        self.proxy_protocol = OFF
-        self.client_body_buffer_size = 1024 * 1024
-        self.stream_request_body = False
-        self.backlog = 1024
-        self.picoev_max_fd = 1024
-        self.threads = 0
-        self.max_suspended = 0
-        self.block_warning = 0.0
-        self.watchdog: Callable[[], object] | None = None
-        self.fast_watchdog: tuple[int, int, float] | None = None
-        self.statics: dict[bytes, StaticFiles] = {}
-        self.environ: dict[str, str] = {}
-        self.log: ErrorLog = _errorlog.to_logging
-        self.access_log: AccessLog | None = None
-        self.access_logger: Callable[[Any], object] | None = None
-
-
-_listeners: list[Listener] = []
-# How to open again what the last run closed.
-_reopen: list[Callable[[], list[Listener]]] = []
-_logs: dict[Loop, OpenLog] = {}  # of those that have one
-# Guards these against runs that begin or end at once, in several threads.
-_lock = RLock()
-
-
-def _renew_lock() -> None:
-    """In a child, where the thread that holds it may not be."""
-    global _lock
-    _lock = RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
 
 # ---- listening
 
@@ -137,9 +98,9 @@ def listen(address: Address | None = None, socket_fd: int | Iterable[int] | None
         opened = _sockets.adopt(socket_fd)
     if not opened:
         raise ValueError("socket_fd is empty")
-    with _lock:
-        _reopen.clear()
-        _listeners.extend(opened)
+    with _running.lock:
+        _running.reopen.clear()
+        _running.listeners.extend(opened)
     return opened[0].port
 
 
@@ -170,115 +131,11 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
     if not callable(app):
         raise TypeError(f"app must be callable, not {type(app).__name__}")
     count = _settings.threads if threads is None else integer("threads", threads, 0)
-    _locals.check()
-    loop, listeners = _begin(app, count)
-    signals = Signals(loop)
     try:
-        with signals:
-            try:
-                for listener in listeners:
-                    _hub.listen(loop.hub, listener.fileno(), listener.place.wildcard)
-                for prefix, files in list(_settings.statics.items()):
-                    _hub.serve_files(loop.hub, prefix, files)
-                with watched(loop):
-                    loop.run()
-            finally:
-                _end(loop)  # while no signal can interrupt it
-        if signals.interrupted:  # it came while the run was ending
-            raise KeyboardInterrupt
+        _running.serve(app, count, Hosting())
     except KeyboardInterrupt:
         if not silent:
             raise
-    finally:
-        _end(loop)  # if the signals could not be taken
-
-
-def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
-    """A loop that is to serve app, and the listeners that it is to serve."""
-    with _lock:
-        if not _listeners:
-            _open_again()
-        if not _listeners:
-            raise RuntimeError("nothing listens: call listen() before run()")
-        listeners = list(_listeners)
-        log = _settings.access_log.open() if _settings.access_log else None
-        try:
-            loop = _make_loop(app, listeners, log, threads)
-        except BaseException:
-            if log:
-                log.close()
-            raise
-        _tasks.begin(loop)
-        if log:
-            _logs[loop] = log
-        if _settings.fast_watchdog is not None:
-            call_each_second(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
-        elif _settings.watchdog is not None:
-            call_each_second(loop, _settings.watchdog)
-    return loop, listeners
-
-
-def _make_loop(
-    app: Application, listeners: list[Listener], log: OpenLog | None, threads: int
-) -> Loop:
-    gateway = _make_gateway(app, [listener.place for listener in listeners], log, threads)
-    hub = _hub.new_hub(_settings.limits, _settings.picoev_max_fd, _settings.proxy_protocol)
-    loop = Loop(hub, gateway, _settings.log, pool=gateway.pool, max_held=_settings.max_suspended)
-    try:
-        if _settings.block_warning:
-            loop.seat = WatchedSeat(loop, _settings.block_warning)
-        gateway.attach(loop)
-        if log:
-            _hub.write_access_log(hub, log.fd, log.log.native)
-    except BaseException:
-        loop.close()
-        raise
-    return loop
-
-
-def _make_gateway(
-    app: Application, places: list[Place], log: OpenLog | None, threads: int
-) -> Gateway:
-    """What calls app, in so many threads."""
-    logger, lines = _settings.access_logger, log.log.format if log else None
-    ends = Ends(_settings.log, logger, lines) if logger or lines else None
-    buffer = _settings.client_body_buffer_size
-    stream = _settings.stream_request_body
-    common = (app, places, _settings.log, buffer, ends, _settings.environ, stream)
-    return PooledGateway(*common, threads=threads) if threads else Gateway(*common)
-
-
-def _end(loop: Loop) -> None:
-    """Frees a loop; with the last one, nothing listens any more. A second call has no effect."""
-    loop.close()
-    with _lock:
-        if loop in _tasks.running:
-            _tasks.end(loop)
-            log = _logs.pop(loop, None)
-            if log:
-                log.close()
-            if not _tasks.running:
-                _close_listeners()
-
-
-def _open_again() -> None:
-    """Listens where the last run did: everywhere, or nowhere if that fails."""
-    opened: list[Listener] = []
-    try:
-        for reopen in _reopen:
-            opened.extend(reopen())
-    except BaseException:
-        for listener in opened:
-            listener.close()
-        raise
-    _listeners.extend(opened)
-
-
-def _close_listeners() -> None:
-    _reopen[:] = [listener.reopen for listener in _listeners if listener.reopen]
-    for listener in _listeners:
-        listener.close()
-    _listeners.clear()
 
 
 def shutdown(timeout: float = 0) -> None:
@@ -341,11 +198,13 @@ def set_limits(**limits: float) -> None:
     max_request_line=8192      longer: 414
     max_head=32768             request line and fields together; larger: 431
     max_fields=100             field lines; more: 431
+    max_field=0                bytes of one; longer: 431; 0: as max_head
     max_body=16777216          larger: 413; the same as set_max_content_length()
     head_timeout=10            from a head's first byte to its last, however it trickles; then 408
     body_timeout=30            without a byte of a body that is waited for
     write_timeout=60           without the client's taking a byte of the response
     keepalive_timeout=5        idle between requests, 0 for none; the same as set_keepalive()
+    drain_idle=0               the same once the server drains, for a request that is on its way
     min_rate=240               bytes a second of a body or response, in each rate_window; 0: any
     rate_window=10
     rate_grace=5               before the first rate_window begins
@@ -537,9 +396,7 @@ def set_access_log(file: _accesslog.File | None, format: str = "combined") -> No
 def reopen_access_log() -> None:
     """Goes on with a new file of the same name, after the old one has been moved away. No effect on
     a log that is no path. Raises OSError, with the old file still in use."""
-    with _lock:
-        for log in _logs.values():
-            log.reopen()
+    _running.reopen_logs()
 
 
 def set_access_logger(logger: Any) -> None:
@@ -582,11 +439,36 @@ def get_environ() -> dict[str, str]:
     return dict(_settings.environ)
 
 
+def set_forwarded(
+    allow_ips: Iterable[str] | None = ALLOW_IPS,
+    *,
+    secure_scheme_headers: Mapping[str, str] = SECURE_SCHEME_HEADERS,
+    forwarder_headers: Iterable[str] = FORWARDER_HEADERS,
+    header_map: str = "drop",
+) -> None:
+    """Whose word a proxy's fields are taken for; None, the default of a server: nobody's, and they
+    are fields like others. The names and rules are gunicorn's.
+
+    allow_ips              addresses, networks as "10.0.0.0/8", or "*" for everybody. A peer at a
+                           unix socket is trusted always
+    secure_scheme_headers  fields that tell of TLS, each with the value that does: then
+                           wsgi.url_scheme is "https", and "http" with any other. 400 if two differ
+    forwarder_headers      names with "_" in them that may be sent, "*" for all: SCRIPT_NAME, which
+                           must begin the path (else 500), says where the application is mounted,
+                           and each is in environ as HTTP_NAME
+    header_map             what becomes of other fields with "_" in their names: "drop" or "refuse",
+                           which is 400; and of these, from who is not trusted
+
+    Taken when a run begins. Raises TypeError and ValueError, naming the argument."""
+    _settings.forwarded = None
+    if allow_ips is not None:
+        _settings.forwarded = Forwarded(
+            allow_ips, secure_scheme_headers, forwarder_headers, header_map
+        )
+
+
 def set_error_logger(logger: Any) -> None:
     """Where errors of applications go: an object with error(type, value, traceback), called in the
     thread that ran the app, or None for nowhere. Without this call they go to logging's
     "meinheld.error"."""
     _settings.log = _errorlog.to_nowhere if logger is None else _errorlog.to_object(logger)
-
-
-_settings = _Settings()
