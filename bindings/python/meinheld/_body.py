@@ -9,7 +9,7 @@ from typing import Final, Union, cast
 
 from greenlet import GreenletExit
 
-from meinheld._files import FileWrapper
+from meinheld._files import FileWrapper, ReadFileWrapper
 from meinheld._response import (
     BODYLESS,
     HEAD,
@@ -52,7 +52,8 @@ def _send(sender: Responses, response: Response, result: Iterable[bytes]) -> boo
     try:
         if type(result) in (list, tuple):
             _send_items(sender, response, cast(Union[list[bytes], tuple[bytes, ...]], result))
-        elif type(result) is FileWrapper:
+        elif type(result) in (FileWrapper, ReadFileWrapper):
+            result = cast(FileWrapper, result)
             if sender.file(response, result):
                 return True
             _send_stream(sender, response, result.blocks(response.announced()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TextIO
 
 
 class ErrorStream:
@@ -19,14 +20,14 @@ class ErrorStream:
         Without a sys.stderr, as in a daemon, or with one that is closed, nothing comes of it."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
-        stream = sys.stderr
-        with suppress(Exception):
-            try:
-                stream.write(text)
-            except UnicodeEncodeError:
-                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-            if "\n" in text:
-                stream.flush()
+        for stream in self._streams():
+            with suppress(Exception):
+                try:
+                    stream.write(text)
+                except UnicodeEncodeError:
+                    stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+                if "\n" in text:
+                    stream.flush()
         return len(text)
 
     def writelines(self, lines: Iterable[str], /) -> None:
@@ -36,8 +37,13 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Writes what has no line end yet."""
-        with suppress(Exception):
-            sys.stderr.flush()
+        for stream in self._streams():
+            with suppress(Exception):
+                stream.flush()
+
+    def _streams(self) -> Iterable[TextIO]:
+        """What is behind it now."""
+        return (sys.stderr,)
 
 
 ERRORS = ErrorStream()

@@ -98,6 +98,14 @@ class FileWrapper:
         return None
 
 
+class ReadFileWrapper(FileWrapper):
+    """The same where sendfile(2) is not to be used: every file is read by the block."""
+
+    def descriptor(self) -> tuple[int, int] | None:
+        """None."""
+        return None
+
+
 def _place(plain: _Plain, kind: Any) -> tuple[int, int] | None:
     """The descriptor and position of a file whose read() is kind's. What a subclass says of these
     does not count, for its read() does not ask it."""
