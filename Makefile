@@ -7,7 +7,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-sanitize test-aarch64 test-pythons coverage fuzz soak bench lint format clean
+.PHONY: help build serve test test-ops test-sanitize test-aarch64 test-pythons coverage fuzz soak bench lint format clean
 
 WERROR ?= false
 SOAK_SECONDS ?= 600
@@ -38,8 +38,13 @@ test: build ## build and run all tests, C and Python
 	@status=0; \
 	.venv/bin/meson test -C $(DEV) --no-suite python --no-suite diff --print-errorlogs || status=1; \
 	MEINHELD_FRAMER=$(CURDIR)/$(DEV)/$(FRAMER) .venv/bin/python -m pytest --numprocesses 2 tests/diff || status=1; \
-	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 || status=1; \
+	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/py tests/frameworks \
+		|| status=1; \
 	exit $$status
+
+test-ops: build ## the worker under gunicorn's masters of four releases, from PyPI
+	@tools/setup.sh test
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/gunicorn
 
 test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 	@tools/setup.sh build
@@ -78,6 +83,7 @@ lint: ## clang-format, ruff and mypy, changing nothing
 	@.venv/bin/mypy --python-version 3.10 tests/conftest.py tests/py tests/soak
 	@.venv/bin/mypy --python-version 3.10 tests/diff
 	@.venv/bin/mypy --python-version 3.10 tests/frameworks
+	@.venv/bin/mypy --python-version 3.10 tests/gunicorn
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 
 format: ## lay out all files as lint wants them

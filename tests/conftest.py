@@ -45,6 +45,7 @@ TWICE = {
     "test_errors",
     "test_events",
     "test_files",
+    "test_forwarded",
     "test_handshake",
     "test_hello",
     "test_http_clients",

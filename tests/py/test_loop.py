@@ -75,6 +75,9 @@ class NoRequests:
     def unsent(self, name: int, code: int) -> None:
         raise AssertionError("nothing listens")
 
+    def counted(self) -> None:
+        raise AssertionError("nothing listens")
+
 
 def new_loop() -> Loop:
     return Loop(new_hub(Limits(), 16), NoRequests(), no_log)

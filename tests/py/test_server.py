@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import Process, wait_until
-from meinheld import _sockets, server
+from meinheld import _running, _sockets, server
 from rawclient import Client
 
 SETTINGS = {
@@ -302,7 +302,7 @@ def test_a_run_without_descriptors_says_so(program: Callable[[str], Process]) ->
 
 def test_run_without_listen_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     # What another test in this process has listened at.
-    monkeypatch.setattr(server._running, "reopen", [])
+    monkeypatch.setattr(_running, "reopen", [])
     with pytest.raises(RuntimeError, match="listen"):
         server.run(lambda environ, start_response: [])
 

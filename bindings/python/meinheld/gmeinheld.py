@@ -25,6 +25,7 @@ from meinheld import _gunicorn_settings, _running, _sockets
 from meinheld._files import ReadFileWrapper
 from meinheld._gunicorn_hooks import Hooks
 from meinheld._gunicorn_log import LogStream, error_log
+from meinheld._hints import EARLY_HINTS
 from meinheld._loop import Loop
 from meinheld._native import lib
 from meinheld._signals import is_served
@@ -42,7 +43,8 @@ class MeinheldWorker(Worker):
 
     alive: bool  # false: it is to end when its requests have
     _loop: Loop | None = None  # while it runs
-    _stops = False  # at once, and not when all requests have ended
+    _drains = False  # it ends when all requests have ended
+    _stops = False  # it ends at once
     _status = 0  # of the process
     _reopens = False  # its logs, soon
     _hook: Callable[[Worker], object] | None = None  # to be called before it stops
@@ -70,6 +72,7 @@ class MeinheldWorker(Worker):
         variables: dict[str, Any] = {
             "wsgi.multiprocess": self.cfg.workers > 1,
             "wsgi.errors": LogStream(),
+            "wsgi.early_hints": EARLY_HINTS,
         }
         if not self.cfg.sendfile:
             variables["wsgi.file_wrapper"] = ReadFileWrapper
@@ -98,7 +101,9 @@ class MeinheldWorker(Worker):
         self._main = getcurrent()
         self._loop = loop
         loop.watch(self.PIPE[0], self._woken, lib.MH_READ)
-        # The first call has the master watch the worker; self.timeout is half of what it bears.
+        # The first call has the master watch the worker, so it comes before any request.
+        # self.timeout is half of what the master bears.
+        self.notify()
         call_each(loop, self._beat, min(1.0, self.timeout) if self.timeout else 1.0)
         try:
             yield
@@ -131,7 +136,7 @@ class MeinheldWorker(Worker):
             self._call_hook()
             loop.give_up()
             loop.stop()
-        elif not self.alive and not loop.draining:
+        elif not self.alive and not self._drains:
             self._drain(loop)
 
     def _enough(self) -> None:
@@ -143,7 +148,9 @@ class MeinheldWorker(Worker):
             self._look()
 
     def _drain(self, loop: Loop) -> None:
-        loop.drain(0)
+        self._drains = True
+        if not loop.draining:  # by server.shutdown()
+            loop.drain(0)
         self._close_listeners()
         loop.calls.add(monotonic() + self.cfg.graceful_timeout, self._late, False)
 
@@ -174,6 +181,7 @@ class MeinheldWorker(Worker):
         """SIGABRT: the master has not heard of this worker for too long."""
         if not self._serves():
             super().handle_abort(sig, frame)  # which raises SystemExit
+        self.alive = False
         self._hook = self.cfg.worker_abort
         self._call_hook()
         self._end(frame, 1)
