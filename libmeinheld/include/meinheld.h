@@ -479,6 +479,9 @@ MH_API int mh_req_proxy_sender(const mh_req *req, char *host, size_t cap, uint16
 /* The connection's descriptor, to ask the kernel of it (getsockopt(2), tcp(7)); it stays the
  * library's to read, write and close. Errors: MH_ECLOSED, as mh_req_local. */
 MH_API int mh_req_fd(const mh_req *req);
+/* Has the connection end with this exchange, whose response says so, if its head has not gone. No
+ * effect once the response has ended. */
+MH_API void mh_req_close(mh_req *req);
 /* Microseconds since the first of its head was seen; reads the clock. */
 MH_API uint64_t mh_req_taken_us(const mh_req *req);
 /* Which of its server's listeners accepted it, from 0. */

@@ -172,6 +172,12 @@ int mh_req_proxy_sender(const mh_req *req, char *host, size_t cap, uint16_t *por
 }
 
 int mh_req_fd(const mh_req *req) { return socket_is_gone(req) ? MH_ECLOSED : req->conn->fd; }
+
+void mh_req_close(mh_req *req) {
+    mh__conn *c = req->conn;
+    if (c && c->current == req) c->last = c->linger = true;
+}
+
 unsigned mh_req_listener(const mh_req *req) { return req->listener; }
 uint64_t mh_req_taken_us(const mh_req *req) { return (mh__loop_clock_ns() - req->begun) / 1000; }
 

@@ -5,7 +5,7 @@
 set -eu
 
 # Nothing about these can be wrong: any argument is right, at any time.
-always_right='mh_strerror mh_version mh_loop_stop mh_loop_now mh_server_trim mh_req_trim'
+always_right='mh_strerror mh_version mh_loop_stop mh_loop_now mh_server_trim mh_req_trim mh_req_close'
 
 # The functions whose parameters begin with $1.
 declared() {

@@ -230,6 +230,12 @@ static inline int act_trim_request(scene *s, mh_req *req) {
     return MH_OK;
 }
 
+static inline int act_close(scene *s, mh_req *req) {
+    (void)s;
+    mh_req_close(req);
+    return MH_OK;
+}
+
 static inline void on_event(mh_loop *loop, void *user) {
     (void)loop;
     (void)user;
@@ -390,6 +396,7 @@ static const act acts[] = {
     {"end", act_end, {MH_ECLOSED, MH_ESTATE}},
     {"end short", act_end_short, {MH_ECLOSED, MH_ESTATE, MH_ERANGE}},
     {"read", act_read, {MH_ECLOSED, MH_ESTATE, MH_EOS, MH_EAGAIN}},
+    {"close", act_close, {0}},
     {"abort", act_abort, {MH_ECLOSED}},
     {"answer and abort", act_answer_and_abort, {MH_ECLOSED}},
     {"upgrade", act_upgrade, {MH_ECLOSED, MH_ESTATE, MH_EAGAIN}},

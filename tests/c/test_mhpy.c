@@ -223,6 +223,19 @@ static void an_interim_response_leaves_at_once_and_before_the_final_one_alone(vo
     close_host(&h);
 }
 
+static void a_request_may_be_its_connections_last(void) {
+    host h;
+    open_host(&h);
+    int64_t name = ask(&h);
+    CHECK_INT(mhpy_close(h.hub, name), MH_OK);
+    CHECK_INT(say_hello_to(&h, name), MH_OK);
+    TURN_UNTIL(&h, h.client.eof);
+    CHECK(memmem(h.client.in, h.client.n, "\r\nConnection: close\r\n", 21));
+    CHECK_INT(mhpy_close(h.hub, name), MH_ECLOSED);
+    CHECK_INT(mhpy_close(NULL, name), MH_ECLOSED);
+    close_host(&h);
+}
+
 static void a_closed_hub_logs_nothing(void) {
     CHECK_INT(mhpy_access_log(NULL, 1, MH_ACCESS_JSON), MH_ECLOSED);
     CHECK_INT(mhpy_log_line(NULL, "a", 1), MH_ECLOSED);
@@ -307,6 +320,7 @@ int main(void) {
     RUN(a_refusal_is_told_with_its_line);
     RUN(as_many_ends_as_were_asked_for_are_told_once);
     RUN(an_interim_response_leaves_at_once_and_before_the_final_one_alone);
+    RUN(a_request_may_be_its_connections_last);
     RUN(a_closed_hub_logs_nothing);
     RUN(what_cant_be_served_is_refused);
     RUN(the_end_of_a_request_for_a_file_is_told_with_its_head);

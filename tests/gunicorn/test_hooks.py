@@ -142,6 +142,50 @@ def test_a_hook_that_fails_costs_its_request_at_the_most(start: Start) -> None:
     assert "post fails" in master.log
 
 
+TARGETS = """
+def pre_request(worker, req):
+    worker.log.info("asked for %s and %s", req.path, req.query)
+    if req.path == "/close":
+        req.force_close()
+        worker.log.info("closes %s", req.should_close())
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/a/b?c=d?e", "/a/b", "c=d?e"),
+        ("//a/b", "//a/b", ""),
+        ("http://test/a?http://b", "/a", "http://b"),
+        ("http://test?a", "/", "a"),
+        ("http://test", "/", ""),
+    ],
+)
+def test_the_path_is_the_target_s_of_any_form(
+    start: Start, target: str, path: str, query: str
+) -> None:
+    master = start(SITE, config=TARGETS)
+    assert master.get(target)
+    master.wait_for_log(f"asked for {path} and {query}\n")
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_hook_may_have_the_connection_closed(start: Start, threads: str) -> None:
+    master = start(SITE, "--threads", threads, config=TARGETS)
+    with master.connect() as client:
+        assert client.get("/pid").get("Connection") is None
+        assert client.get("/close").get("Connection") == "close"
+        client.expect_close()
+    assert "closes True" in master.log
+
+
+def test_without_hooks_no_request_is_made_for_them(start: Start) -> None:
+    assert b'"gunicorn.request": false' in start(SITE).get("/flags")
+    debugged = start(SITE, "--log-level", "debug")  # where gunicorn's own hook says something
+    assert b'"gunicorn.request": true' in debugged.get("/flags")
+    debugged.wait_for_log("[DEBUG] GET /flags")
+
+
 def test_hooks_of_processes_are_called(start: Start) -> None:
     config = "".join(
         f"def {name}({arguments}):\n    worker.log.info('called {name}')\n"

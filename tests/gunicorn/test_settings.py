@@ -120,7 +120,7 @@ def test_a_unix_socket_and_several_binds(unix_path: str, start: Start) -> None:
 
 
 def test_environ_tells_of_workers_and_threads(start: Start) -> None:
-    flags = {"wsgi.run_once": False, "wsgi.input_terminated": True}
+    flags = {"wsgi.run_once": False, "wsgi.input_terminated": True, "gunicorn.request": False}
     alone = {**flags, "wsgi.multithread": False, "wsgi.multiprocess": False}
     assert json.loads(start(SITE).get("/flags")) == alone
     several = {**flags, "wsgi.multithread": True, "wsgi.multiprocess": True}

@@ -6,8 +6,9 @@ thread when the response has ended: sent, or cut."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from http.client import responses as reasons
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,10 @@ from meinheld._environ import Environ
 from meinheld._gunicorn_log import wants_access
 from meinheld._gunicorn_settings import is_hooked
 from meinheld._logformat import RAW_LINE
+from meinheld._loop import Loop
+from meinheld._native import lib
+from meinheld._response import Response as ServerResponse
+from meinheld._seat import current_seat
 from meinheld._wsgi import Application
 
 if TYPE_CHECKING:
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 # Where environ has the Request of who has a pre_request hook, for what that keeps there.
 _KEY: Final = "gunicorn.request"
 
+# The fields whose keys have no HTTP_.
+_BARE: Final = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
 # Of responses that have not begun (nginx's numbers; _accesslog.py).
 _REASONS: Final = {499: "Client Closed Request", 444: "No Response"}
 
@@ -32,7 +40,11 @@ _REASONS: Final = {499: "Client Closed Request", 444: "No Response"}
 class Request:
     """A request, as far as gunicorn's hooks are promised one."""
 
-    def __init__(self, environ: Environ) -> None:
+    def __init__(self, environ: Environ, close: Callable[[], object] = int) -> None:
+        """close: has its connection be closed."""
+        self._close = close
+        self._must_close = False
+        self._connection: str = environ.get("HTTP_CONNECTION", "")
         self.method: str = environ.get("REQUEST_METHOD", "")
         self.uri: str = environ.get("RAW_URI", "")
         self.path, _, self.query = _without_authority(self.uri).partition("?")
@@ -45,13 +57,22 @@ class Request:
         self.proxy_protocol_info: dict[str, Any] | None = None
         # Repeated fields are one here, as in environ.
         self.headers = [
-            (key.replace("_", "-"), value)
-            for key, value in (
-                (key[5:] if key.startswith("HTTP_") else key, value)
-                for key, value in environ.items()
-                if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")
-            )
+            (_field_name(key), value)
+            for key, value in environ.items()
+            if isinstance(key, str) and (key.startswith("HTTP_") or key in _BARE)
         ]
+
+    def should_close(self) -> bool:
+        """Whether the connection is to be closed after it, as far as the request decides that."""
+        tokens = [token.strip(" \t").lower() for token in self._connection.split(",")]
+        if self._must_close or "close" in tokens:
+            return True
+        return self.version == (1, 0) and "keep-alive" not in tokens
+
+    def force_close(self) -> None:
+        """Has the connection be closed after it. To be called before the response has begun."""
+        self._must_close = True
+        self._close()
 
 
 def _without_authority(target: str) -> str:
@@ -82,9 +103,21 @@ def _refused(environ: Environ) -> Environ:
 
 def _address(environ: Environ) -> object:
     """As accept(2) gives it: that of a unix socket is a str."""
-    host: str = environ.get("REMOTE_ADDR", "")
-    port: str = environ.get("REMOTE_PORT", "")
-    return (host, int(port)) if port else host
+    host, port = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
+    return (host, int(port)) if isinstance(port, str) and port.isdigit() else host
+
+
+def _field_name(key: str) -> str:
+    """A field's name by environ's key for it."""
+    return (key if key in _BARE else key[5:]).replace("_", "-")
+
+
+def _close(name: int) -> None:
+    """Has the connection be closed of the request of that name, which is the caller's."""
+    seat = current_seat()
+    if seat is not None:
+        loop: Loop = seat.loop
+        loop.call(partial(lib.mhpy_close, loop.hub), name)
 
 
 class Response:
@@ -120,7 +153,8 @@ class Hooks:
         hook, worker = self._cfg.pre_request, self._worker
 
         def hooked(environ: Environ, start_response: Any) -> Iterable[bytes]:
-            environ[_KEY] = request = Request(environ)
+            response: ServerResponse = start_response.__self__
+            environ[_KEY] = request = Request(environ, partial(_close, response.name))
             hook(worker, request)
             return app(environ, start_response)
 

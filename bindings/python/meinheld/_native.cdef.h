@@ -193,6 +193,7 @@ int mhpy_head(mhpy *hub, int64_t name, const char *head, size_t head_n, size_t p
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now);
 int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
 int mhpy_end(mhpy *hub, int64_t name, int now);
+int mhpy_close(mhpy *hub, int64_t name);
 int mhpy_abort(mhpy *hub, int64_t name);
 
 mhpy_mail *mhpy_mail_open(mhpy *hub);

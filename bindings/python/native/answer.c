@@ -324,6 +324,14 @@ int mhpy_end(mhpy *hub, int64_t name, int now) {
     return rc;
 }
 
+int mhpy_close(mhpy *hub, int64_t name) {
+    mhpy__slot *slot;
+    mh_req *req = find(hub, name, &slot);
+    if (!req) return MH_ECLOSED;
+    mh_req_close(req);
+    return MH_OK;
+}
+
 int mhpy_abort(mhpy *hub, int64_t name) {
     mhpy__slot *slot;
     mh_req *req = find(hub, name, &slot);

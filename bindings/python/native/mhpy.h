@@ -258,6 +258,8 @@ int mhpy_lend(mhpy *hub, int64_t name, const char *body, size_t body_n);
 /* Ends such a response; now as in mhpy_write. Errors: MH_ESTATE, MH_ECLOSED, MH_ERANGE (it is
  * shorter than its length: the connection is aborted). */
 int mhpy_end(mhpy *hub, int64_t name, int now);
+/* mh_req_close. Errors: MH_ECLOSED. */
+int mhpy_close(mhpy *hub, int64_t name);
 /* Ends the exchange and the connection. Errors: MH_ECLOSED. */
 int mhpy_abort(mhpy *hub, int64_t name);
 

@@ -35,7 +35,8 @@ def get_environ(environ: Environ) -> bytes:
 
 def get_flags(environ: Environ) -> bytes:
     keys = ("wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.input_terminated")
-    return json.dumps({key: environ[key] for key in keys}).encode()
+    flags = {key: environ[key] for key in keys}
+    return json.dumps({**flags, "gunicorn.request": "gunicorn.request" in environ}).encode()
 
 
 def read_body(environ: Environ) -> bytes:
