@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import venv
@@ -54,6 +55,20 @@ def sockets_of(pid: int) -> set[str]:
         with suppress(FileNotFoundError):  # closed meanwhile
             found.add(os.readlink(fd))
     return {name for name in found if name.startswith("socket:")}
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has begun, the oldest first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [*map(int, children)]
+
+
+def takes_signals(pid: int) -> bool:
+    """Whether a process has a handler of SIGABRT, which a worker sets last, and a master never."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = re.search(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+        return found is not None and int(found[1], 16) >> (signal.SIGABRT - 1) & 1 == 1
+    return True  # it has gone
 
 
 class Master(Process):
@@ -112,17 +127,13 @@ class Master(Process):
         return response.body
 
     def workers(self) -> list[int]:
-        """The pids of its workers that are there, the oldest first."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if self.said(f"[{pid}] [INFO] Booting worker")]
+        """The pids of its workers that are there, the oldest first. One counts when it takes
+        signals, for until then its master's are meant, and lost."""
+        return [pid for pid in children_of(self.pid) if takes_signals(pid)]
 
     def shares_sockets(self, worker: int) -> bool:
         """Whether a worker of its has sockets in common with it, which are those that listen."""
         return bool(sockets_of(self.pid) & sockets_of(worker))
-
-    def said(self, text: str) -> bool:
-        """Whether it, or a worker, has logged that."""
-        return text in self.log
 
     def wait_for_workers(self, count: int, *, without: tuple[int, ...] = ()) -> list[int]:
         """Returns the pids of its workers when they are so many, and none of those."""
@@ -137,5 +148,8 @@ class Master(Process):
 
     def end(self, number: int, status: int = 0) -> None:
         """Sends the signal, by which it has to end with that status."""
+        wait_until(
+            lambda: all(map(takes_signals, children_of(self.pid))), "had workers that can end"
+        )
         self.signal(number)
         assert self.wait() == status, self.log

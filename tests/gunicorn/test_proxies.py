@@ -46,7 +46,7 @@ def test_a_peer_that_is_not_trusted_is_not(start: Start) -> None:
 
 def test_a_unix_peer_is_trusted(unix_path: str, start: Start) -> None:
     master = start(SITE, "--forwarded-allow-ips", "10.0.0.1", bind=(f"unix:{unix_path}",))
-    master.wait_for_log("Booting worker")
+    master.wait_for_workers(1)
     with Client(unix_path) as client:
         assert environ_of(client, "/environ", HTTPS)["wsgi.url_scheme"] == "https"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,27 @@ def test_environ_tells_of_workers_and_threads(start: Start) -> None:
     assert json.loads(start(SITE).get("/flags")) == alone
     several = {**flags, "wsgi.multithread": True, "wsgi.multiprocess": True}
     assert json.loads(start(SITE, "-w", "2", "--threads", "4").get("/flags")) == several
+
+
+def test_workers_of_a_preloaded_application_serve(start: Start) -> None:
+    master = start(SITE, "-w", "2", "--preload")
+    assert int(master.get("/pid")) in master.wait_for_workers(2)
+
+
+def test_workers_with_sockets_of_their_own_serve(start: Start) -> None:
+    with socket.socket() as reserved:  # which does not listen
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+        address = reserved.getsockname()
+        master = start(SITE, "-w", "2", "--reuse-port", bind=(f"127.0.0.1:{address[1]}",))
+        pids = {*master.wait_for_workers(2)}
+
+        def serves() -> bool:
+            with suppress(ConnectionRefusedError), Client(address) as client:
+                return int(client.get("/pid").body) in pids
+            return False
+
+        wait_until(serves, "served")
 
 
 @pytest.mark.each_version

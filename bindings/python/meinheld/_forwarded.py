@@ -70,6 +70,7 @@ class Forwarded:
         self._all = self._refuses or "*" in self._passed
         hidden = [key[1:] for key, _ in self._schemes if key.startswith(_HIDDEN)]
         self._kept = self._passed.union(hidden)
+        self._keys = (*(key for key, _ in self._schemes), *(_HIDDEN + name for name in self._kept))
         self.joints = {**JOINTS, **{key: _LINES for key, _ in self._schemes}}
         self.trusts = lru_cache(maxsize=1024)(self._trusts)
 
@@ -83,7 +84,15 @@ class Forwarded:
         """app, with environ put right before it is called. log hears of a proxy whose SCRIPT_NAME
         is wrong."""
 
+        keys, all_names = self._keys, self._all
+
         def forwarded(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            for key in keys:
+                if key in environ:
+                    break
+            else:
+                if not all_names:  # nothing is said, as of most requests
+                    return app(environ, start_response)
             answer = self._apply(environ, log)
             if answer is None:
                 return app(environ, start_response)

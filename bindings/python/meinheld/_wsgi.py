@@ -96,8 +96,8 @@ class Gateway:
         innermost first; responses: who sends the application's, if that runs in other threads."""
         # The middleware would be a call for each request, and in those that wait a frame.
         inner, self._continues = unwrap(app)
-        inner = layered(inner, layers)
-        self._app = ends.wrap(inner) if ends else _called(inner)
+        inner = layered(_called(inner), layers)
+        self._app = ends.wrap(inner) if ends else inner
         self._log = log
         self._ends = ends
         self._sender = Sender(log)
