@@ -29,6 +29,10 @@ from meinheld._watchdog import Heartbeat, WatchedSeat, call_each, watched
 from meinheld._wsgi import Application, Gateway, Layer
 
 
+def _nothing() -> None:
+    pass
+
+
 class Settings:
     """What the setters of server.py set."""
 
@@ -62,8 +66,8 @@ class Hosting:
     layers: Sequence[Layer] = ()  # around the application, the innermost first
     observer: Observer | None = None
     listeners: Sequence[Listener] | None = None  # in place of those of listen(); the caller's
-    # How many requests are to end before the second is called; 0: it never is.
-    counting: tuple[int, Callable[[], object]] = (0, int)
+    most_requests: int = 0  # after so many have ended, the next is called; 0: never
+    enough: Callable[[], object] = _nothing
 
 
 # What those of server.py change.
@@ -120,7 +124,7 @@ def _begin(app: Application, threads: int, hosting: Hosting) -> tuple[Loop, list
         try:
             places = [listener.place for listener in served]
             gateway = _make_gateway(app, places, log, threads, hosting)
-            loop = _make_loop(gateway, log, hosting.counting)
+            loop = _make_loop(gateway, log, hosting)
         except BaseException:
             if log:
                 log.close()
@@ -135,9 +139,7 @@ def _begin(app: Application, threads: int, hosting: Hosting) -> tuple[Loop, list
     return loop, served
 
 
-def _make_loop(
-    gateway: Gateway, log: OpenLog | None, counting: tuple[int, Callable[[], object]]
-) -> Loop:
+def _make_loop(gateway: Gateway, log: OpenLog | None, hosting: Hosting) -> Loop:
     hub = _hub.new_hub(settings.limits, settings.picoev_max_fd, settings.proxy_protocol)
     loop = Loop(hub, gateway, settings.log, pool=gateway.pool, max_held=settings.max_suspended)
     try:
@@ -146,8 +148,8 @@ def _make_loop(
         gateway.attach(loop)
         if log:
             _hub.write_access_log(hub, log.fd, log.log.native)
-        count, gateway.counted = counting
-        lib.mhpy_tell_count(hub, count)
+        gateway.counted = hosting.enough
+        lib.mhpy_tell_count(hub, hosting.most_requests)
     except BaseException:
         loop.close()
         raise

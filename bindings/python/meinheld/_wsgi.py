@@ -74,7 +74,7 @@ class Gateway:
     """Serves one application in one loop."""
 
     pool: Pool | None = None  # the threads in which it calls the application, if it does
-    counted: Callable[[], object] = int  # as many requests have ended as were to be counted
+    counted: Callable[[], object]  # as many requests have ended as were to be counted
 
     def __init__(
         self,

@@ -83,7 +83,8 @@ class MeinheldWorker(Worker):
             layers=[hooks.wrap] if hooks.has_pre else [],
             observer=hooks if hooks.has_any else None,
             listeners=self._listeners,
-            counting=(self.max_requests, self._enough) if self.cfg.max_requests else (0, int),
+            most_requests=self.max_requests if self.cfg.max_requests else 0,
+            enough=self._enough,
         )
         threads = self.cfg.threads if self.cfg.threads > 1 else settings.threads
         try:
@@ -130,14 +131,20 @@ class MeinheldWorker(Worker):
         assert loop is not None
         if self._reopens:
             self._reopens = False
-            self.log.reopen_files()
-            _running.reopen_logs()
+            self._reopen()
         if self._stops:
             self._call_hook()
             loop.give_up()
             loop.stop()
         elif not self.alive and not self._drains:
             self._drain(loop)
+
+    def _reopen(self) -> None:
+        try:
+            self.log.reopen_files()
+            _running.reopen_logs()
+        except OSError:  # what can't be written costs no request
+            self.log.exception("Opening the logs again")
 
     def _enough(self) -> None:
         """max_requests have ended."""
