@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -152,3 +153,15 @@ def test_usr1_opens_the_logs_again(start: Start, tmp_path: Path) -> None:
         wait_until(lambda: "own /errors" in own.read_text(), "wrote another line of its own")
     assert "GET /one " not in access.read_text()
     assert "said to wsgi.errors\n" in error.read_text()
+
+
+def test_a_log_that_can_not_be_opened_again_costs_no_request(start: Start, tmp_path: Path) -> None:
+    access = tmp_path / "access.log"
+    master = start(SITE, "--access-logfile", str(access), tracebacks=None)
+    with master.connect() as client:
+        client.get("/pid")
+        access.unlink()
+        access.mkdir()
+        os.kill(master.workers()[0], signal.SIGUSR1)
+        master.wait_for_log("Is a directory")
+        assert client.get("/pid").status == 200

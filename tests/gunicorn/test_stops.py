@@ -76,7 +76,7 @@ def test_a_request_under_way_is_answered_with_close(start: Start, tmp_path: Path
         idle.get("/pid")
         until = begin(client, "/wait", tmp_path)
         master.signal(signal.SIGHUP)
-        master.wait_for_workers(1 + 1)
+        wait_until(lambda: not master.shares_sockets(worker), "began to drain")
         assert int(master.get("/pid")) != worker
         idle.expect_close()  # after two seconds
         until.touch()

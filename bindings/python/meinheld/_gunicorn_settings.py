@@ -97,7 +97,7 @@ def apply(cfg: Config) -> None:
         max_request_line=line,
         max_fields=count,
         max_field=size,
-        max_head=min(line + 2 + count * (size + 2) + 2, MOST_BYTES + 16),
+        max_head=min(line + 2 + count * (size + 2) + 2, MOST_BYTES),
         keepalive_timeout=cfg.keepalive,
         drain_idle=DRAIN_IDLE,
     )
