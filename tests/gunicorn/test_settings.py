@@ -191,10 +191,21 @@ def test_what_the_application_sets_by_meinheld_s_own_setters_counts(
     start: Start, tmp_path: Path
 ) -> None:
     (tmp_path / "small_app.py").write_text(
-        "from meinheld import server\nfrom site_app import app\nserver.set_max_content_length(5)\n"
+        "from meinheld import server\nfrom site_app import app\n"
+        "server.set_max_content_length(5)\n"
+        f"server.static('/files', {str(tmp_path)!r})\n"
     )
-    with start("small_app:app", path=tmp_path).connect() as client:
+    (tmp_path / "a.txt").write_text("from a file")
+    log = ("--access-logfile", "-", "--access-logformat", "%(r)s %(s)s %(b)s")
+    master = start("small_app:app", *log, "--max-requests", "3", path=tmp_path)
+    (worker,) = master.wait_for_workers(1)
+    with master.connect() as client:
         assert client.get("/body", method="POST", body=b"12345").status == 200
+        assert client.get("/files/a.txt").body == b"from a file"
+        assert client.get("/pid").status == 200
+    master.wait_for_workers(1, without=(worker,))  # files are requests, too
+    assert "GET /files/a.txt HTTP/1.1 200 11\n" in master.out
+    with master.connect() as client:
         assert client.get("/body", method="POST", body=b"123456").status == 413
 
 
