@@ -1,5 +1,5 @@
 """What a proxy in front may say: forwarded_allow_ips, secure_scheme_headers, forwarder_headers,
-header_map. The rules themselves are in tests/py/test_forwarded.py."""
+header_map, proxy_protocol. The rules themselves are in tests/py/test_forwarded.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from master import Master
+from master import OLDEST, Master
 from rawclient import Client
 
 Start = Callable[..., Master]
@@ -68,3 +68,47 @@ def test_a_script_name_that_the_path_does_not_begin_with_is_a_500(start: Start) 
     with master.connect() as client:
         assert client.get("/shopping", fields=MOUNTED).status == 500
     master.wait_for_log("SCRIPT_NAME '/shop' of the proxy 127.0.0.1 is not what the path")
+
+
+# ---- the PROXY protocol
+
+V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"
+V2 = (
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+    + bytes([192, 0, 2, 7, 198, 51, 100, 1])
+    + (4711).to_bytes(2, "big")
+    + (443).to_bytes(2, "big")
+)
+HOOK = """
+def pre_request(worker, req):
+    worker.log.info("proxied %s", req.proxy_protocol_info)
+"""
+
+
+@pytest.mark.each_version
+def test_a_proxy_s_header_says_who_the_client_is(start: Start, version: str) -> None:
+    modes = (
+        {"True": [V1]} if version == OLDEST else {"'v1'": [V1], "'v2'": [V2], "'auto'": [V1, V2]}
+    )
+    for mode, headers in modes.items():
+        master = start(SITE, config=f"proxy_protocol = {mode}\n{HOOK}")
+        for header in headers:
+            with master.connect() as client:
+                client.send(header)
+                for _ in range(2):  # it is said once for all requests
+                    environ = environ_of(client, "/environ", HTTPS)
+                    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("192.0.2.7", "4711")
+                    assert (environ["PROXY_ADDR"], environ["PROXY_PORT"]) == ("198.51.100.1", "443")
+                    assert environ["wsgi.url_scheme"] == "http"  # who is not trusted
+        master.wait_for_log("'client_addr': '192.0.2.7', 'client_port': 4711")
+        with master.connect() as client:
+            client.send_if_open(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.read_response().status == 400
+
+
+def test_others_may_not_send_one(start: Start, version: str) -> None:
+    mode = "True" if version == OLDEST else "'v1'"
+    config = f"proxy_protocol = {mode}\nproxy_allow_ips = '10.0.0.1'\n"
+    with start(SITE, config=config).connect() as client:
+        client.send_if_open(V1 + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_response().status == 403

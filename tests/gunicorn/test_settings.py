@@ -228,7 +228,6 @@ HOOK = "def ssl_context(config, default):\n    return default()\n"
         ("permit_unconventional_http_version = True", STRICT),
         ("casefold_http_method = True", f"casefold_http_method = True: {STRICT}"),
         ("header_map = 'dangerous'", "header_map = 'dangerous': with meinheld it must be 'drop'"),
-        ("proxy_protocol = True", "proxy_protocol = "),
         ("worker_connections = 0", "worker_connections = 0: it must be at least 1"),
     ],
 )

@@ -54,7 +54,7 @@ class Request:
         self.body: Any = environ.get("wsgi.input", None) or BytesIO()
         self.trailers: list[tuple[str, str]] = []
         self.peer_addr = self.remote_addr = _address(environ)
-        self.proxy_protocol_info: dict[str, Any] | None = None
+        self.proxy_protocol_info = _proxied(environ)
         # Repeated fields are one here, as in environ.
         self.headers = [
             (_field_name(key), value)
@@ -105,6 +105,19 @@ def _address(environ: Environ) -> object:
     """As accept(2) gives it: that of a unix socket is a str."""
     host, port = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
     return (host, int(port)) if isinstance(port, str) and port.isdigit() else host
+
+
+def _proxied(environ: Environ) -> dict[str, Any] | None:
+    """What a PROXY header has said; None if it was of no connection, or there was none."""
+    if "PROXY_ADDR" not in environ:
+        return None
+    return {
+        "proxy_protocol": environ["PROXY_PROTOCOL"],
+        "client_addr": environ["REMOTE_ADDR"],
+        "client_port": int(environ["REMOTE_PORT"]),
+        "proxy_addr": environ["PROXY_ADDR"],
+        "proxy_port": int(environ["PROXY_PORT"]),
+    }
 
 
 def _field_name(key: str) -> str:

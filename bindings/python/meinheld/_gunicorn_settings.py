@@ -65,8 +65,6 @@ def check(cfg: Config) -> None:
         raise RuntimeError(f"ssl_context: {_TLS}")
     _check_choice(cfg, "header_map", ("drop", "refuse"))
     _check_choice(cfg, "protocol", (None, "http"))
-    # server.set_proxy_protocol() belongs here.
-    _check_choice(cfg, "proxy_protocol", (None, False, "off"))
     if cfg.worker_connections < 1:
         raise RuntimeError(f"worker_connections = {cfg.worker_connections}: it must be at least 1")
 
@@ -101,6 +99,9 @@ def apply(cfg: Config) -> None:
         keepalive_timeout=cfg.keepalive,
         drain_idle=DRAIN_IDLE,
     )
+    proxy: bool | str = cfg.proxy_protocol  # a bool before gunicorn 25, and version 1 alone
+    mode = proxy if isinstance(proxy, str) else "v1" if proxy else "off"
+    server.set_proxy_protocol(mode, cfg.proxy_allow_ips)
     server.set_forwarded(
         cfg.forwarded_allow_ips,
         secure_scheme_headers=cfg.secure_scheme_headers,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 from gunicorn.workers.base import Worker
 
-from meinheld import _gunicorn_settings, _running, _sockets
+from meinheld import _errorlog, _gunicorn_settings, _running, _sockets
 from meinheld._files import ReadFileWrapper
 from meinheld._gunicorn_hooks import Hooks
 from meinheld._gunicorn_log import LogStream, error_log
@@ -66,7 +66,7 @@ class MeinheldWorker(Worker):
         """Serves until the worker is to end. Raises SystemExit, if with another status than 0."""
         _gunicorn_settings.apply(self.cfg)
         settings = _running.settings
-        if settings.log is _running.log_error:
+        if settings.log is _errorlog.to_logging:
             settings.log = error_log(self.log)
         hooks = Hooks(self)
         variables: dict[str, Any] = {
