@@ -55,10 +55,12 @@ struct mh_server {
     mh__timer accept_calm;    /* while it lasts: for how long none has failed */
 
     bool draining;
+    bool closing_idle; /* it has lasted for cfg.drain_idle: whatever is idle now is closed */
     void (*drained)(mh_server *srv, void *user);
     void *drained_user;
     mh__task drain_task;  /* calls drained from a step */
     uint64_t drain_timer; /* aborts what is still open, by mh_loop_timer; 0: none */
+    uint64_t idle_timer;  /* begins closing_idle; 0: none */
 
     int64_t date_at; /* seconds since 1970 that date shows */
     char date[29];

@@ -14,6 +14,7 @@ static void a_drain_closes_the_idle_and_waits_for_the_busy(void) {
     answer a;
     int drained = 0;
     fix_init(&f);
+    f.cfg.drain_idle = 0;
     f.on_request = say_hello;
     REQUIRE(fix_open(&f) == MH_OK);
     peer_tcp(&idle, &f, 0);
@@ -159,6 +160,7 @@ static void a_drain_closes_what_is_idle_but_for_its_output(void) {
         fix_init(&f);
         f.on_request = say_hello;
         f.cfg.step_write = budget;
+        f.cfg.drain_idle = 0;
         f.cfg.keepalive_timeout = 600000;
         REQUIRE(fix_open(&f) == MH_OK);
         peer_unix(&p, &f);

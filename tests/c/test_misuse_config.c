@@ -75,6 +75,8 @@ static const struct {
     {FIELD(high_water), 16384, MH_OK},
     {FIELD(low_water), 0, MH_OK},
     {FIELD(low_water), 65537, MH_EINVAL},
+    {FIELD(drain_idle), 0, MH_OK},
+    {FIELD(drain_idle), UINT32_MAX, MH_OK},
     {FIELD(step_read), 0, MH_EINVAL},
     {FIELD(step_write), 0, MH_EINVAL},
     {FIELD(step_requests), 0, MH_EINVAL},

@@ -116,6 +116,7 @@ typedef struct mh_config {
     const char *server_name;
     int proxy_protocol;
     const char *proxy_from;
+    uint32_t drain_idle;
 } mh_config;
 
 typedef struct mhpy_options {

@@ -355,6 +355,8 @@ def set_limits(**limits: float) -> None:
     unread_max=1048576         of a body that nobody read, dropped to keep the connection
     high_water=65536           bytes of output at which a response has to wait for its client
     low_water=16384            bytes at which it goes on
+    drain_idle=2               idle connections are kept so long when the server stops, for a
+                               request that is under way to them; 0: they are closed at once
 
     Raises TypeError for a name or type, and ValueError for a value, that is none of these."""
     _settings.limits = _settings.limits.changed(limits)
