@@ -20,7 +20,7 @@ from meinheld._seat import Seat
 from meinheld._tasks import Task
 
 # Seconds between two calls of a watchdog.
-_EVERY: Final = 1.0
+EACH_SECOND: Final = 1.0
 
 
 class WatchedSeat(Seat):
@@ -121,12 +121,14 @@ class Heartbeat:
         os.fchmod(self._fd, self._mode)
 
 
-def call_each_second(loop: Loop, function: Callable[[], object]) -> None:
-    """Has function called when loop begins to run, and then a second after it has returned, also
-    while it drains. What it raises is logged."""
+def call_regularly(
+    loop: Loop, function: Callable[[], object], seconds: float = EACH_SECOND
+) -> None:
+    """Has function called when loop begins to run, or soon, and then so many seconds after it has
+    returned, also while it drains. What it raises is logged."""
 
     def call() -> None:
         Task(function).begin(loop)
-        loop.calls.add(monotonic() + _EVERY, call, False)
+        loop.calls.add(monotonic() + seconds, call, False)
 
     loop.post(call)

@@ -27,7 +27,7 @@ from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
 from meinheld._tasks import schedule_call, sleep, spawn
-from meinheld._watchdog import Heartbeat, WatchedSeat, call_each_second, watched
+from meinheld._watchdog import Heartbeat, WatchedSeat, call_regularly, watched
 from meinheld._wsgi import Application, Gateway
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "get_block_warning",
     "get_client_body_buffer_size",
     "get_environ",
+    "get_graceful_timeout",
     "get_ident",
     "get_keepalive",
     "get_limits",
@@ -57,6 +58,7 @@ __all__ = [
     "set_environ",
     "set_error_logger",
     "set_fastwatchdog",
+    "set_graceful_timeout",
     "set_keepalive",
     "set_limits",
     "set_listen_socket",
@@ -89,6 +91,7 @@ class _Settings:
         self.picoev_max_fd = 1024
         self.threads = 0
         self.max_suspended = 0
+        self.graceful_timeout = 0.0
         self.block_warning = 0.0
         self.watchdog: Callable[[], object] | None = None
         self.fast_watchdog: tuple[int, int, float] | None = None
@@ -152,8 +155,9 @@ def set_listen_socket(socket_fd: int | Iterable[int]) -> None:
 
 
 def run(app: Application, silent: bool = False, threads: int | None = None) -> None:
-    """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first) or
-    SIGINT. Signals are only taken in the main thread, and given back at the end.
+    """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first,
+    within set_graceful_timeout()) or SIGINT. Signals are only taken in the main thread, and given
+    back at the end.
 
     With threads=0 the app is called in this thread, one request at a time. With threads=N it is
     called in N threads of their own, so that one that blocks holds up nobody but the N-th at once;
@@ -161,8 +165,8 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
     set_threads() says. At its end, run() waits for an app that still runs in a thread, unless a
     second SIGINT, SIGTERM or shutdown() says not to; such a thread goes on in the background.
 
-    The sockets that listen() opened are closed then. A later run() opens the same ones again,
-    unless listen() was called in between.
+    The sockets that listen() opened are closed as soon as it stops accepting. A later run() opens
+    the same ones again, unless listen() was called in between.
 
     Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt or
     SystemExit (anything else that it raises is a failure of its request); RuntimeError if nothing
@@ -172,7 +176,7 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
     count = _settings.threads if threads is None else integer("threads", threads, 0)
     _locals.check()
     loop, listeners = _begin(app, count)
-    signals = Signals(loop)
+    signals = Signals(loop, _settings.graceful_timeout)
     try:
         with signals:
             try:
@@ -208,13 +212,14 @@ def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
             if log:
                 log.close()
             raise
+        loop.at_drain.append(_stop_listening)
         _tasks.begin(loop)
         if log:
             _logs[loop] = log
         if _settings.fast_watchdog is not None:
-            call_each_second(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
+            call_regularly(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
         elif _settings.watchdog is not None:
-            call_each_second(loop, _settings.watchdog)
+            call_regularly(loop, _settings.watchdog)
     return loop, listeners
 
 
@@ -274,7 +279,16 @@ def _open_again() -> None:
     _listeners.extend(opened)
 
 
+def _stop_listening() -> None:
+    """A loop drains. Without one that accepts, who connects is to hear at once that nobody will."""
+    with _lock:
+        if all(loop.draining for loop in _tasks.running):
+            _close_listeners()
+
+
 def _close_listeners() -> None:
+    if not _listeners:
+        return
     _reopen[:] = [listener.reopen for listener in _listeners if listener.reopen]
     for listener in _listeners:
         listener.close()
@@ -458,6 +472,17 @@ def set_max_suspended(count: int) -> None:
 def get_max_suspended() -> int:
     """See set_max_suspended."""
     return _settings.max_suspended
+
+
+def set_graceful_timeout(seconds: float) -> None:
+    """How long SIGTERM lets what runs be finished before it is cut off; 0: for any time. Taken when
+    a run begins. 0. Raises TypeError and ValueError."""
+    _settings.graceful_timeout = number("graceful_timeout", seconds)
+
+
+def get_graceful_timeout() -> float:
+    """See set_graceful_timeout."""
+    return _settings.graceful_timeout
 
 
 def set_block_warning(seconds: float) -> None:
