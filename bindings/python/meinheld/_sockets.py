@@ -57,6 +57,14 @@ class Listener:
         host = self._sock.getsockname()[0]
         return Place(server_name(host), str(self.port), host in _WILDCARDS)
 
+    @property
+    def name(self) -> tuple[str, int] | str:
+        """Its address, or the path of a unix socket, an abstract one with @ in front."""
+        found = self._sock.getsockname()
+        if isinstance(found, bytes):
+            return "@" + os.fsdecode(found[1:])
+        return found if isinstance(found, str) else (found[0], found[1])
+
     def close(self) -> None:
         """Closes this process's descriptor; whoever made a unix socket removes its file, unless
         that is another's by now."""
@@ -180,21 +188,22 @@ def _remove_stale(path: str) -> None:
             pass
 
 
-def adopt(fds: int | Iterable[int]) -> list[Listener]:
-    """Takes over listening stream sockets by their descriptors, which stay the caller's.
+def adopt(fds: int | Iterable[int], path: str | None = None) -> list[Listener]:
+    """Takes over listening stream sockets by their descriptors, which stay the caller's. path: of a
+    unix socket, whose file is to be removed at the end.
 
     Raises TypeError, ValueError or OSError, naming the descriptor."""
     listeners: list[Listener] = []
     try:
         for fd in [fds] if isinstance(fds, int) else fds:
-            listeners.append(_adopt(fd))
+            listeners.append(_adopt(fd, path))
     except BaseException:
         _close(listeners)
         raise
     return listeners
 
 
-def _adopt(fd: int) -> Listener:
+def _adopt(fd: int, path: str | None) -> Listener:
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"a descriptor is an int, not {fd!r}")
     if fd < 0:
@@ -212,7 +221,7 @@ def _adopt(fd: int) -> Listener:
     ):
         sock.close()
         raise ValueError(f"descriptor {fd} is no stream socket that listens")
-    return Listener(sock, None, None)
+    return Listener(sock, None, path)
 
 
 def _close(listeners: list[Listener]) -> None:

@@ -1,0 +1,76 @@
+"""What goes on beside a run of the command line: systemd hears how it is, whoever looks on hears
+what a drain waits for, and the access log is reopened."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import suppress
+from time import monotonic
+
+from meinheld import _hub, _tasks, server
+from meinheld._loop import Loop
+from meinheld._sdnotify import Notifier
+from meinheld._watchdog import EACH_SECOND, call_regularly
+
+
+def say(line: str) -> None:
+    """A line of the server's own, on stderr. One that can't be written is lost, and nothing
+    else."""
+    with suppress(OSError, ValueError):  # ValueError: it is closed
+        print(f"meinheld: {line}", file=sys.stderr, flush=True)
+
+
+class Attendant:
+    """That of one process."""
+
+    def __init__(self, notifier: Notifier, graceful_timeout: float, where: str) -> None:
+        """graceful_timeout: seconds that a drain lasts at most, 0 for any time; where it serves,
+        for systemd's status."""
+        self._notifier = notifier
+        self._graceful_timeout = graceful_timeout
+        self._where = where
+        self._until: float | None = None  # when the drain ends, at the latest
+        # Its default would end the process: whoever rotates logs may come early.
+        signal.signal(signal.SIGUSR1, self._on_usr1)
+
+    def attend(self, loop: Loop) -> None:
+        """Looks after a loop that is about to run."""
+        loop.post(self._ready)
+        if self._notifier.watchdog_seconds:
+            call_regularly(loop, self._beat, self._notifier.watchdog_seconds)
+        loop.at_drain.append(lambda: self._drains(loop))
+
+    def _ready(self) -> None:
+        self._notifier.tell(READY=1, STATUS=f"serves on {self._where}")
+
+    def _beat(self) -> None:
+        self._notifier.tell(WATCHDOG=1)
+
+    def _drains(self, loop: Loop) -> None:
+        self._notifier.tell(STOPPING=1)
+        if self._graceful_timeout:
+            self._until = monotonic() + self._graceful_timeout
+        call_regularly(loop, lambda: self._tell_progress(loop), EACH_SECOND)
+
+    def _tell_progress(self, loop: Loop) -> None:
+        """Says, once a second, how many requests a drain still waits for; nothing if it only waits
+        for connections that are idle."""
+        count = _hub.count_requests(loop.hub) + len(loop.upgrades)
+        if count:
+            waits = f"{count} request{'s' if count > 1 else ''} still open"
+            if self._until is not None:
+                waits += f", cut off in {max(0, self._until - monotonic()):.0f} s"
+            say(f"stopping: {waits}")
+            self._notifier.tell(STATUS=f"stopping: {waits}")
+
+    def _on_usr1(self, *_: object) -> None:
+        for loop in list(_tasks.running):
+            loop.post(_reopen)
+
+
+def _reopen() -> None:
+    try:
+        server.reopen_access_log()
+    except OSError as exc:  # the old file is still in use
+        say(f"cannot reopen the access log: {exc.strerror or exc}: {exc.filename!r}")
