@@ -12,46 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commandline import HELLO, MEINHELD, SERVES, refusal, served_port
 from harness import HERE, Process, wait_until
 from meinheld import __version__
 from meinheld._addresses import SYSTEMD, parse_address
 from privilege import without_port_80
 from rawclient import Address, Client
-
-MEINHELD = [sys.executable, "-m", "meinheld"]
-SERVES = re.compile(r"http://(\S+):(\d+) ")
-HELLO = """
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Length", "5")])
-    return [b"hello"]
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A working directory with a module `site_app` in it."""
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "site_app.py").write_text(HELLO)
-    return path
-
-
-def served_port(process: Process) -> int:
-    """The port that the process says it serves on."""
-    process.wait_for_log("stop with Ctrl-C\n")
-    match = SERVES.search(process.log)
-    assert match, process.log
-    return int(match[2])
-
-
-def refusal(argv: list[str], cwd: Path, status: int = 1) -> str:
-    """Runs a command that must exit with status and say why in one line; returns the line."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout) == (status, ""), done
-    assert done.stderr.startswith("meinheld: ") and done.stderr.endswith("\n"), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
-
 
 # ---- serving
 

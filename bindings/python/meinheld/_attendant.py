@@ -14,22 +14,23 @@ from meinheld._sdnotify import Notifier
 from meinheld._watchdog import EACH_SECOND, call_regularly
 
 
-def say(line: str) -> None:
+def say(line: str, who: str = "meinheld:") -> None:
     """A line of the server's own, on stderr. One that can't be written is lost, and nothing
     else."""
     with suppress(OSError, ValueError):  # ValueError: it is closed
-        print(f"meinheld: {line}", file=sys.stderr, flush=True)
+        print(f"{who} {line}", file=sys.stderr, flush=True)
 
 
 class Attendant:
     """That of one process."""
 
-    def __init__(self, notifier: Notifier, graceful_timeout: float, where: str) -> None:
-        """graceful_timeout: seconds that a drain lasts at most, 0 for any time; where it serves,
-        for systemd's status."""
+    def __init__(self, notifier: Notifier, graceful_timeout: float, serves: str) -> None:
+        """graceful_timeout: seconds that a drain lasts at most, 0 for any time; serves: what it
+        serves, and where."""
+        self.ready = False  # the run has begun
         self._notifier = notifier
         self._graceful_timeout = graceful_timeout
-        self._where = where
+        self._serves = serves
         self._until: float | None = None  # when the drain ends, at the latest
         # Its default would end the process: whoever rotates logs may come early.
         signal.signal(signal.SIGUSR1, self._on_usr1)
@@ -42,7 +43,10 @@ class Attendant:
         loop.at_drain.append(lambda: self._drains(loop))
 
     def _ready(self) -> None:
-        self._notifier.tell(READY=1, STATUS=f"serves on {self._where}")
+        # Not before: now signals are taken as they are to be.
+        self.ready = True
+        say(f"serves {self._serves} - stop with Ctrl-C", f"meinheld {_hub.VERSION}")
+        self._notifier.tell(READY=1, STATUS=f"serves {self._serves}")
 
     def _beat(self) -> None:
         self._notifier.tell(WATCHDOG=1)

@@ -8,7 +8,6 @@ not through here."""
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -89,7 +88,8 @@ def _serve(configuration: Configuration, argv: Sequence[str] | None) -> None:
 
 def _run(app: object, settings: Settings, listening: Listening, reloader: Reloader | None) -> None:
     """Serves until it is told to stop, or, with a reloader, to start anew."""
-    attendant = Attendant(Notifier(os.environ), settings.graceful_timeout, str(listening))
+    serves = f"{settings.app} on {listening}"
+    attendant = Attendant(Notifier(os.environ), settings.graceful_timeout, serves)
     _tasks.attendants.append(attendant.attend)
     if reloader is not None:
         reloader.take_signals()
@@ -97,10 +97,14 @@ def _run(app: object, settings: Settings, listening: Listening, reloader: Reload
     else:
         _tasks.attendants.append(lambda loop: loop.at_drain.append(listening.close))
     listening.serve()
-    line = f"meinheld {__version__} serves {settings.app} on {listening} - stop with Ctrl-C"
-    print(line, file=sys.stderr)
-    with contextlib.suppress(KeyboardInterrupt):  # it was asked to stop, and has
+    try:
         server.run(app, threads=settings.threads)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        pass  # it was asked to stop, and has
+    except (OSError, RuntimeError, ValueError) as exc:
+        if attendant.ready:
+            raise
+        raise StartError(f"cannot serve {settings.app!r}: {one_line(exc)}") from exc
 
 
 def _check(flags: argparse.Namespace) -> int:

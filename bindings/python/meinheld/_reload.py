@@ -35,6 +35,9 @@ class Reloader:
             raise StartError(
                 "--reload takes watchfiles, which is not installed: pip install 'meinheld[reload]'"
             ) from None
+        for directory in directories:
+            if not os.path.isdir(directory):
+                raise StartError(f"--reload-dir {directory!r}: not a directory")
         # What the application does to these is not to outlive it.
         self._environ = dict(os.environ)
         self._cwd = os.getcwd()
