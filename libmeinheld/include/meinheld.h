@@ -358,11 +358,11 @@ MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
  * such listener; a drain closes them all). */
 MH_API int mh_server_port(const mh_server *srv, unsigned i);
 
-/* Stops accepting for good, and closes each connection when its exchange has ended (responses say
- * close), those that are idle after cfg.drain_idle: to a client whose request is under way it looks
- * as if that had failed (RFC 9112 9.5). When the last is gone, done(srv, user) is called once, if
- * not NULL. What is still open after timeout_ms is cut off; 0 means no limit. Errors: MH_ESTATE
- * (draining or drained already), MH_ENOMEM. */
+/* Accepts what has connected already, but then no more, and closes each connection when its
+ * exchange has ended (responses say close), those that are idle after cfg.drain_idle: to a client
+ * whose request is under way it looks as if that had failed (RFC 9112 9.5). When the last is gone,
+ * done(srv, user) is called once, if not NULL. What is still open after timeout_ms is cut off; 0
+ * means no limit. Errors: MH_ESTATE (draining or drained already), MH_ENOMEM. */
 MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
                            void *user);
 

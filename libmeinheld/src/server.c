@@ -266,6 +266,7 @@ int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server 
     if (srv->draining) return MH_ESTATE;
     int error = arm_timers(srv, timeout_ms);
     if (error < 0) return error;
+    mh__listeners_take_rest(srv);
     srv->draining = true;
     srv->drained = done;
     srv->drained_user = user;

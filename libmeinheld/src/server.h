@@ -89,6 +89,9 @@ void mh__server_conn_gone(mh_server *srv);
 void mh__listeners_update(mh_server *srv);
 /* The timer of accept_calm: the bout is over. */
 void mh__listeners_calm(mh_loop *loop, mh__timer *timer);
+/* Accepts what waits now, before they are closed: a close resets whatever is in the backlog, and
+ * its client has been told that it is connected. */
+void mh__listeners_take_rest(mh_server *srv);
 /* Closes them, and unlinks the unix paths that this process bound. */
 void mh__listeners_close(mh_server *srv);
 
