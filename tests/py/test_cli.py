@@ -360,6 +360,27 @@ def test_a_factory_that_wants_arguments_is_one_line_and_status_1(folder: Path) -
     assert "'site_app:application()' fails: TypeError: " in line
 
 
+# ---- behind proxies
+
+
+def test_the_proxy_protocol_is_spoken_by_who_is_allowed_to(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    (folder / "peer.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [environ['REMOTE_ADDR'].encode()]\n"
+    )
+    request = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    for allowed, status, body in [("127.0.0.0/8", 200, b"192.0.2.1"), ("10.0.0.0/8", 403, None)]:
+        flags = ["--proxy-protocol", "v1", "--proxy-allow-ips", allowed]
+        process = spawn([*MEINHELD, "peer", "--bind", "127.0.0.1:0", *flags], cwd=folder)
+        with Client(("127.0.0.1", served_port(process))) as client:
+            client.send(request)
+            answer = client.read_response()
+            assert (answer.status, body or answer.body) == (status, answer.body)
+
+
 # ---- the README's program
 
 

@@ -133,6 +133,14 @@ def test_print_config_prints_a_file_that_is_taken(folder: Path) -> None:
     assert check(folder, "--config", "site.toml") == (0, ["nothing to mend"])
 
 
+@pytest.mark.parametrize("flag", ["--print-config", "--check"])
+def test_output_that_can_not_be_written_is_one_line_and_status_1(folder: Path, flag: str) -> None:
+    for redirection, reason in [(">/dev/full", "No space left"), (">&-", "it is closed")]:
+        command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *MEINHELD, "site_app", flag]
+        line = refusal(command, folder)
+        assert line.startswith("meinheld: cannot write to standard output: ") and reason in line
+
+
 def test_print_config_of_bad_settings_is_one_line_and_status_2(folder: Path) -> None:
     line = refusal([*MEINHELD, "--print-config", "--threads", "x"], folder, 2)
     assert line == "meinheld: --threads 'x': not an integer from 0 to 4096\n"

@@ -88,6 +88,9 @@ def test_with_a_bind_of_ones_own_systemds_are_left_alone(
         process = spawn(argv, cwd=folder, pass_fds=(handed.fileno(),), env=env)
         assert get(("127.0.0.1", served_port(process))) == b"hello"
         assert str(handed.getsockname()[1]) not in process.log
+        inode = f"socket:[{os.fstat(handed.fileno()).st_ino}]"
+        fds = [f"/proc/{process.pid}/fd/{fd}" for fd in process.open_fds()]
+        assert inode not in map(os.readlink, fds)
         stop(process)
 
 

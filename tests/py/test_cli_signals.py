@@ -147,6 +147,28 @@ def test_a_log_that_can_not_be_reopened_is_told_and_goes_on(
     assert "/still" in (folder / "old").read_text()
 
 
+def test_a_handler_of_the_application_s_stays(spawn: Spawn, folder: Path) -> None:
+    text = "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('its own', flush=True))\n"
+    (folder / "handles.py").write_text(text + READS)
+    process = spawn([*MEINHELD, "handles", "--bind", "127.0.0.1:0"], cwd=folder)
+    served_port(process)
+    process.signal(signal.SIGUSR1)
+    wait_until(lambda: "its own" in process.out, "handled")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def test_sigint_while_the_application_is_imported_ends_the_process_by_it(
+    spawn: Spawn, folder: Path
+) -> None:
+    (folder / "slow.py").write_text("import time\nprint('imports', flush=True)\ntime.sleep(60)\n")
+    process = spawn([*MEINHELD, "slow", "--bind", "127.0.0.1:0"], cwd=folder)
+    wait_until(lambda: "imports" in process.out, "imported")
+    process.signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
+    assert process.log == ""
+
+
 def test_sigusr1_without_a_log_changes_nothing(serve_reads: Start) -> None:
     process, port = serve_reads()
     process.signal(signal.SIGUSR1)

@@ -11,7 +11,7 @@ from time import monotonic
 from meinheld import _hub, _tasks, server
 from meinheld._loop import Loop
 from meinheld._sdnotify import Notifier
-from meinheld._watchdog import EACH_SECOND, call_regularly
+from meinheld._watchdog import call_each
 
 
 def say(line: str, who: str = "meinheld:") -> None:
@@ -32,14 +32,16 @@ class Attendant:
         self._graceful_timeout = graceful_timeout
         self._serves = serves
         self._until: float | None = None  # when the drain ends, at the latest
-        # Its default would end the process: whoever rotates logs may come early.
-        signal.signal(signal.SIGUSR1, self._on_usr1)
+        # Its default would end the process: whoever rotates logs may come early. What the
+        # application has set stays.
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, self._on_usr1)
 
     def attend(self, loop: Loop) -> None:
         """Looks after a loop that is about to run."""
         loop.post(self._ready)
         if self._notifier.watchdog_seconds:
-            call_regularly(loop, self._beat, self._notifier.watchdog_seconds)
+            call_each(loop, self._beat, self._notifier.watchdog_seconds)
         loop.at_drain.append(lambda: self._drains(loop))
 
     def _ready(self) -> None:
@@ -55,7 +57,7 @@ class Attendant:
         self._notifier.tell(STOPPING=1)
         if self._graceful_timeout:
             self._until = monotonic() + self._graceful_timeout
-        call_regularly(loop, lambda: self._tell_progress(loop), EACH_SECOND)
+        call_each(loop, lambda: self._tell_progress(loop))
 
     def _tell_progress(self, loop: Loop) -> None:
         """Says, once a second, how many requests a drain still waits for; nothing if it only waits

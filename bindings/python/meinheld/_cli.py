@@ -34,6 +34,7 @@ def _apply(settings: Settings) -> None:
     server.set_stream_request_body(settings.stream_request_body)
     server.set_client_body_buffer_size(settings.client_body_buffer_size)
     server.set_block_warning(settings.block_warning)
+    _trust_proxies(settings)
     for text in settings.static:
         prefix, directory = parse_static(text)
         try:
@@ -46,6 +47,13 @@ def _apply(settings: Settings) -> None:
         except OSError as exc:
             reason = exc.strerror or one_line(exc)
             raise StartError(f"--access-log {settings.access_log!r}: {reason}") from exc
+
+
+def _trust_proxies(settings: Settings) -> None:
+    if settings.proxy_protocol != "off":
+        server.set_proxy_protocol(settings.proxy_protocol, allow_ips=settings.proxy_allow_ips)
+    if settings.forwarded_allow_ips:
+        server.set_forwarded(allow_ips=settings.forwarded_allow_ips)  # type: ignore[attr-defined]
 
 
 def _with_handed(configuration: Configuration) -> Sequence[str]:
@@ -120,9 +128,21 @@ def _check(flags: argparse.Namespace) -> int:
         except StartError as exc:
             found.append(str(exc))
         found.extend(findings(configuration, os.environ))
-    for line in found or ["nothing to mend"]:
-        print(line)
+    lines = found or ["nothing to mend"]
+    _print("".join(f"{line}\n" for line in lines))
     return 1 if found else 0
+
+
+def _print(text: str) -> None:
+    """What was asked for, on standard output. Raises StartError if that can't be written."""
+    if sys.stdout is None:
+        raise StartError("cannot write to standard output: it is closed")
+    try:
+        # A file of its own: the interpreter would try once more at its end what this can't write.
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as out:
+            out.write(text)
+    except OSError as exc:
+        raise StartError(f"cannot write to standard output: {one_line(exc)}") from exc
 
 
 def _prepare(settings: Settings) -> None:
@@ -137,27 +157,34 @@ def _prepare(settings: Settings) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line argv, sys.argv's by default; returns the exit status."""
     try:
-        flags = flag_parser(__version__).parse_args(argv)
-        if flags.check:
-            return _check(flags)
-        configuration = configure(flags, os.environ)
-        if flags.print_config:
-            sys.stdout.write(configuration.as_toml())
-            return 0
-        if configuration.settings.app is None:
-            hint = f"; --access-log took {flags.access_log!r}" if flags.access_log else ""
-            raise SettingsError([f"there is no application: MODULE:APP is missing{hint}"])
+        return _do(flag_parser(__version__).parse_args(argv), argv)
     except SettingsError as exc:
         for line in exc.problems:
             say(line)
         return 2
-    try:
-        _prepare(configuration.settings)
-        if configuration.settings.workers:
-            run_workers(configuration.settings)
-        else:
-            _serve(configuration, argv)
     except StartError as exc:
         say(str(exc))
         return 1
+    except KeyboardInterrupt:  # before it served: as if nobody had caught it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise
+
+
+def _do(flags: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    """What the flags say; returns the exit status. Raises SettingsError and StartError."""
+    if flags.check:
+        return _check(flags)
+    configuration = configure(flags, os.environ)
+    if flags.print_config:
+        _print(configuration.as_toml())
+        return 0
+    if configuration.settings.app is None:
+        hint = f"; --access-log took {flags.access_log!r}" if flags.access_log else ""
+        raise SettingsError([f"there is no application: MODULE:APP is missing{hint}"])
+    _prepare(configuration.settings)
+    if configuration.settings.workers:
+        run_workers(configuration.settings)
+    else:
+        _serve(configuration, argv)
     return 0

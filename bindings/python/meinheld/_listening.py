@@ -46,6 +46,8 @@ class Listening:
             raise
         for fds in kept.values():  # of what is not listened at any more
             _close(fds)
+        if not any(parse_address(bind) is SYSTEMD for bind in binds):
+            _close(handed)
 
     def _open(self, bind: str, kept: list[int] | None, handed: list[int]) -> list[Listener]:
         endpoint = parse_address(bind)
@@ -150,4 +152,4 @@ def _take_kept(environ: MutableMapping[str, str]) -> dict[str, list[int]]:
     if text is None:
         return {}
     pid, fds = json.loads(text)
-    return fds if pid == os.getpid() else {}
+    return fds if pid == os.getpid() else {}  # else of a process that has started this one

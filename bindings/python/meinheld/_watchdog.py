@@ -20,7 +20,7 @@ from meinheld._seat import Seat
 from meinheld._tasks import Task
 
 # Seconds between two calls of a watchdog.
-EACH_SECOND: Final = 1.0
+_EVERY: Final = 1.0
 
 
 class WatchedSeat(Seat):
@@ -121,9 +121,7 @@ class Heartbeat:
         os.fchmod(self._fd, self._mode)
 
 
-def call_regularly(
-    loop: Loop, function: Callable[[], object], seconds: float = EACH_SECOND
-) -> None:
+def call_each(loop: Loop, function: Callable[[], object], seconds: float = _EVERY) -> None:
     """Has function called when loop begins to run, or soon, and then so many seconds after it has
     returned, also while it drains. What it raises is logged."""
 

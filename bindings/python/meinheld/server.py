@@ -27,7 +27,7 @@ from meinheld._signals import Signals
 from meinheld._sockets import Address, Listener
 from meinheld._static import Directory, StaticFiles, check_files, check_prefix
 from meinheld._tasks import schedule_call, sleep, spawn
-from meinheld._watchdog import Heartbeat, WatchedSeat, call_regularly, watched
+from meinheld._watchdog import Heartbeat, WatchedSeat, call_each, watched
 from meinheld._wsgi import Application, Gateway
 
 __all__ = [
@@ -217,9 +217,9 @@ def _begin(app: Application, threads: int) -> tuple[Loop, list[Listener]]:
         if log:
             _logs[loop] = log
         if _settings.fast_watchdog is not None:
-            call_regularly(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
+            call_each(loop, Heartbeat(loop, *_settings.fast_watchdog).beat)
         elif _settings.watchdog is not None:
-            call_regularly(loop, _settings.watchdog)
+            call_each(loop, _settings.watchdog)
     return loop, listeners
 
 
