@@ -19,6 +19,8 @@ Address = Union[tuple[str, int], str, bytes]
 
 _WILDCARDS = ("0.0.0.0", "::")
 
+_SO_DOMAIN = 39  # of socket(7), which PyPy's module does not name
+
 # A name may stand for an address of a family that this host does not have.
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -208,20 +210,28 @@ def _adopt(fd: int, path: str | None) -> Listener:
         raise TypeError(f"a descriptor is an int, not {fd!r}")
     if fd < 0:
         raise ValueError(f"a descriptor is not negative: {fd}")
-    copy = -1
     try:
-        copy = os.dup(fd)
-        sock = socket.socket(fileno=copy)
+        sock = _copy(fd)
     except OSError as exc:
-        if copy >= 0:  # no socket
-            os.close(copy)
         raise OSError(exc.errno, f"descriptor {fd}: {exc.strerror}") from None
-    if not (
-        sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    ):
+    is_stream = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    if not (is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)):
         sock.close()
         raise ValueError(f"descriptor {fd} is no stream socket that listens")
     return Listener(sock, None, path)
+
+
+def _copy(fd: int) -> socket.socket:
+    """A socket that is a copy of fd, put in the place of one that was made for it.
+
+    socket(fileno=...) is no way to it: PyPy's makes the socket blocking, and that is all processes'
+    that share it, so that another which is just accepting from it would hang. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        os.dup2(fd, probe.fileno(), inheritable=False)
+        family = probe.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
+    sock = socket.socket(family)
+    os.dup2(fd, sock.fileno(), inheritable=False)
+    return sock
 
 
 def _close(listeners: list[Listener]) -> None:
