@@ -7,7 +7,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-ops test-sanitize test-aarch64 test-pythons coverage fuzz soak bench lint format clean
+.PHONY: help build serve test test-ops test-sanitize test-aarch64 test-pythons coverage fuzz soak bench lint format docs clean
 
 WERROR ?= false
 SOAK_SECONDS ?= 600
@@ -91,6 +91,9 @@ format: ## lay out all files as lint wants them
 	@.venv/bin/clang-format -i $(C_FILES)
 	@.venv/bin/ruff check --quiet --fix $(PY_DIRS)
 	@.venv/bin/ruff format --quiet $(PY_DIRS)
+
+docs: build ## write docs/settings.md
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python tools/settings_page.py >docs/settings.md
 
 clean: ## remove .venv, .build and caches
 	rm -rf .build .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from commandline import HELLO
 from harness import EXAMPLES, Process, Server, serving, wait_until
 from postgres import Postgres
 
@@ -126,6 +127,15 @@ def unix_path() -> Iterator[str]:
     """Where a unix socket may be made: tmp_path can be longer than unix(7) takes."""
     with tempfile.TemporaryDirectory(prefix="mh-") as directory:
         yield f"{directory}/socket"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory with a module `site_app` in it, for the command line."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "site_app.py").write_text(HELLO)
+    return path
 
 
 @pytest.fixture

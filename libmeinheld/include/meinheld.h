@@ -263,8 +263,8 @@ MH_INLINE void mh_handlers_init(mh_handlers *h) { mh_handlers_init_sized(h, size
  * given up after rate_grace + rate_window, later after rate_window, if that is less than
  * body_timeout or write_timeout.
  *
- * 0 is out of range but for max_field, max_body, keepalive_timeout, drain_idle, min_rate (and then
- * rate_window too), rate_grace, linger_max, unread_max and low_water. max_request_line and max_head
+ * 0 is out of range but for max_field, max_body, keepalive_timeout, min_rate (and then rate_window
+ * too), rate_grace, linger_max, unread_max, low_water and drain_idle. max_request_line and max_head
  * are from 16 to 2^28, max_field, linger_max and unread_max up to 2^28, max_fields to 65535,
  * max_body to 2^63-1, low_water to high_water. */
 typedef struct mh_config {
@@ -279,11 +279,9 @@ typedef struct mh_config {
     uint32_t body_timeout;     /* ms without a byte of the body; 30000 */
     uint32_t write_timeout;    /* ms without the peer taking a byte of the response; 60000 */
     uint32_t keepalive_timeout; /* ms an idle connection is kept; 0: never kept; 5000 */
-    uint32_t drain_idle;  /* ms that one is kept once a drain has begun, for a request that may be
-                             on its way; 0: closed at once; 0 */
-    uint32_t min_rate;    /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
-    uint32_t rate_window; /* ms; 10000 */
-    uint32_t rate_grace;  /* ms before the first window; 5000 */
+    uint32_t min_rate;       /* bytes/s of body or response over rate_window; 0 turns it off; 240 */
+    uint32_t rate_window;    /* ms; 10000 */
+    uint32_t rate_grace;     /* ms before the first window; 5000 */
     uint32_t linger_timeout; /* ms without a byte while a closing connection is drained; 2000 */
     uint32_t linger_time;    /* ms that it is drained in all, for its peer to read; 30000 */
     uint32_t linger_max;     /* bytes drained of it; 64 MiB */
@@ -304,6 +302,8 @@ typedef struct mh_config {
      * when a connection's first byte has come; who may not is refused with 403. An IPv4 client has
      * its IPv4 address on listeners of IPv6 too. "127.0.0.1, ::1" */
     const char *proxy_from;
+    uint32_t drain_idle; /* ms that idle connections are kept in a drain, for a request that is
+                            under way to them; 0: closed at once; 2000 */
 } mh_config;
 
 /* Whether each connection begins with a header of the PROXY protocol (HAProxy's
@@ -359,11 +359,11 @@ MH_API int mh_server_listen_fd(mh_server *srv, int fd, int own);
  * such listener; a drain closes them all). */
 MH_API int mh_server_port(const mh_server *srv, unsigned i);
 
-/* Stops accepting for good, closes idle connections, after drain_idle, and the others when their
- * exchange has ended (their responses say close; one whose response has said otherwise is idle
- * then). When the last is gone, done(srv, user) is called once, if not NULL.
- * Exchanges still open after timeout_ms are aborted; 0 means no limit. Errors: MH_ESTATE (draining
- * or drained already), MH_ENOMEM. */
+/* Accepts what has connected already, but then no more, and closes each connection when its
+ * exchange has ended (responses say close), those that are idle after cfg.drain_idle: to a client
+ * whose request is under way it looks as if that had failed (RFC 9112 9.5). When the last is gone,
+ * done(srv, user) is called once, if not NULL. What is still open after timeout_ms is cut off; 0
+ * means no limit. Errors: MH_ESTATE (draining or drained already), MH_ENOMEM. */
 MH_API int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
                            void *user);
 

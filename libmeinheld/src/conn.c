@@ -38,9 +38,6 @@ void mh__conn_want(mh__conn *c, uint32_t add, uint32_t drop) {
     mh__loop_set(c->srv->loop, c->fd, events);
 }
 
-/* Whether the server drains, and leaves idle connections a while. */
-static bool spares_idle(const mh_server *srv) { return srv->draining && srv->cfg.drain_idle > 0; }
-
 /* The one place where the state changes; each state's deadline on input begins here. BODY's begins
  * when the host waits for bytes (mh__conn_await_body), and HOST has none. */
 void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
@@ -58,8 +55,7 @@ void mh__conn_set_state(mh__conn *c, mh__conn_state state) {
         mh__timer_arm(srv->loop, &c->in_timer, srv->cls.head);
         break;
     case MH__CONN_IDLE:
-        mh__timer_arm(srv->loop, &c->in_timer,
-                      spares_idle(srv) ? srv->cls.drain_idle : srv->cls.keepalive);
+        mh__timer_arm(srv->loop, &c->in_timer, srv->cls.keepalive);
         break;
     case MH__CONN_LINGER:
         mh__timer_arm(srv->loop, &c->in_timer, srv->cls.linger);
@@ -191,16 +187,11 @@ void mh__conn_drain(mh__conn *c) {
          * answered with close. */
         if (c->state == MH__CONN_PROXY && mh__input_n(&c->in) > 0) return;
         if (mh__task_queued(&c->run) || mh__conn_has_unread(c)) return;
-        if (spares_idle(c->srv))
-            mh__timer_arm(c->srv->loop, &c->in_timer, c->srv->cls.drain_idle);
-        else
-            mh__conn_end_after_output(c);
+        mh__conn_end_after_output(c);
         return;
     case MH__CONN_BODY:
     case MH__CONN_HOST:
     case MH__CONN_FLUSH:
-        /* The client may have been told that it may go on, and have done so. */
-        if (spares_idle(c->srv) && !(c->current && c->current->res == MH__RES_NONE)) return;
         c->last = c->linger = true;
         mh__loop_flush_task(c->srv->loop, &c->flush);
         return;

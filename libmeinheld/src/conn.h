@@ -130,7 +130,7 @@ void mh__conn_doom(mh__conn *c, int why, bool reset);
 void mh__conn_end(mh__conn *c);
 /* The same after what is queued has been sent. */
 void mh__conn_end_after_output(mh__conn *c);
-/* The server drains: close it if it is idle, else after its exchange. */
+/* A drain closes the idle: this one if it is, else after its exchange. */
 void mh__conn_drain(mh__conn *c);
 /* Gives the socket away and dooms the connection. Returns the descriptor. */
 int mh__conn_detach(mh__conn *c);

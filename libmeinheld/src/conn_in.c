@@ -230,7 +230,7 @@ static void begin_exchange(mh__conn *c, const mh__head *head, const mh__framing 
 
 /* What there is instead of a complete head, or PROXY header: wait for more, or end. */
 static void no_head_yet(mh__conn *c) {
-    if (c->eof || (c->srv->draining && !c->srv->cfg.drain_idle && mh__input_n(&c->in) == 0)) {
+    if (c->eof || (c->srv->closing_idle && mh__input_n(&c->in) == 0)) {
         mh__conn_end_after_output(c);
     } else if (c->late && !input_waits(c)) {
         refuse(c, 408);

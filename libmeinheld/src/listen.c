@@ -96,6 +96,31 @@ static bool accept_again(mh__listener *l, int error) {
     }
 }
 
+/* Makes a connection of what accept4 returned. */
+static void take(mh__listener *l, int fd, const struct sockaddr_storage *peer) {
+    mh_server *srv = l->srv;
+    mh__conn_new(srv, fd, peer, l->number);
+    if (srv->n_conns >= srv->cfg.max_connections) {
+        srv->paused = true;
+        mh__listeners_update(srv);
+    }
+}
+
+void mh__listeners_take_rest(mh_server *srv) {
+    for (mh__listener *l = srv->listeners; l; l = l->next) {
+        for (uint32_t i = 0; i < srv->cfg.max_connections && !srv->paused; i++) {
+            struct sockaddr_storage peer = {0};
+            socklen_t n = sizeof peer;
+            int conn = accept4(l->fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (conn >= 0) {
+                take(l, conn, &peer);
+            } else if (errno != EINTR && errno != ECONNABORTED) {
+                break;
+            }
+        }
+    }
+}
+
 static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
     mh__listener *l = user;
     mh_server *srv = l->srv;
@@ -112,11 +137,7 @@ static void on_connections(mh_loop *loop, int fd, uint32_t events, void *user) {
             if (!accept_again(l, errno)) return;
             continue;
         }
-        mh__conn_new(srv, conn, &peer, l->number);
-        if (srv->n_conns >= srv->cfg.max_connections) {
-            srv->paused = true;
-            mh__listeners_update(srv);
-        }
+        take(l, conn, &peer);
     }
 }
 

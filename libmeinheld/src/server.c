@@ -47,6 +47,7 @@ void mh_config_init_sized(mh_config *cfg, size_t size) {
         .server_name = "meinheld/" MH_VERSION,
         .proxy_protocol = MH_PROXY_OFF,
         .proxy_from = "127.0.0.1, ::1",
+        .drain_idle = 2000,
     };
     mh__sized_fill(cfg, size, &defaults, sizeof defaults);
 }
@@ -119,7 +120,6 @@ static int make_classes(mh_server *srv) {
         {&srv->cls.write, mh__rate_patience(&srv->rate, cfg->write_timeout, false)},
         {&srv->cls.write_first, mh__rate_patience(&srv->rate, cfg->write_timeout, true)},
         {&srv->cls.keepalive, cfg->keepalive_timeout},
-        {&srv->cls.drain_idle, cfg->drain_idle},
         {&srv->cls.linger, cfg->linger_timeout},
         {&srv->cls.linger_whole, cfg->linger_time},
         {&srv->cls.accept_rest, cfg->accept_pause},
@@ -151,6 +151,12 @@ static void close_log(mh_server *srv) {
     if (ours && lost > 0) mh__server_tell(srv, MH_LOG_LINES_GO_ON, (int64_t)lost);
 }
 
+static void cancel_timers(mh_server *srv) {
+    if (srv->drain_timer) mh_loop_cancel(srv->loop, srv->drain_timer);
+    if (srv->idle_timer) mh_loop_cancel(srv->loop, srv->idle_timer);
+    srv->drain_timer = srv->idle_timer = 0;
+}
+
 /* Ends everything; the loop does it too, for servers that are left when it is freed. */
 static void destroy(mh__child *child) {
     mh_server *srv = (mh_server *)(void *)child;
@@ -159,7 +165,7 @@ static void destroy(mh__child *child) {
     mh__listeners_close(srv);
     while (srv->conns)
         mh__conn_close(srv->conns, MH_FINISH_ABORTED);
-    if (srv->drain_timer) mh_loop_cancel(srv->loop, srv->drain_timer);
+    cancel_timers(srv);
     mh__task_cancel(&srv->drain_task);
     close_log(srv);
     mh__loop_disown(child);
@@ -169,9 +175,9 @@ static void destroy(mh__child *child) {
 static void on_drained(mh_loop *loop, mh__task *task) {
     mh_server *srv = (mh_server *)(void *)((char *)task - offsetof(mh_server, drain_task));
     void (*done)(mh_server *, void *) = srv->drained;
+    (void)loop;
     srv->drained = NULL;
-    if (srv->drain_timer) mh_loop_cancel(loop, srv->drain_timer);
-    srv->drain_timer = 0;
+    cancel_timers(srv);
     if (srv->log) mh__log_flush(srv->log);
     if (done) done(srv, srv->drained_user);
 }
@@ -223,27 +229,50 @@ int mh_server_free(mh_server *srv) {
 
 /* ---- draining -------------------------------------------------------------------------------- */
 
+static void close_idle(mh_server *srv) {
+    srv->closing_idle = true;
+    for (mh__conn *c = srv->conns; c; c = c->next)
+        mh__conn_drain(c);
+}
+
+static void on_idle_over(mh_loop *loop, void *user) {
+    mh_server *srv = user;
+    (void)loop;
+    srv->idle_timer = 0;
+    close_idle(srv);
+}
+
+/* Where nothing is owed there is nothing that a peer could take for a whole answer. */
 static void drain_late(mh_loop *loop, void *user) {
     mh_server *srv = user;
     (void)loop;
     srv->drain_timer = 0;
     for (mh__conn *c = srv->conns; c; c = c->next)
-        mh__conn_doom(c, MH_FINISH_ABORTED, true);
+        mh__conn_doom(c, MH_FINISH_ABORTED, c->first || c->out.head);
+}
+
+static int arm_timers(mh_server *srv, uint32_t timeout_ms) {
+    uint32_t idle_ms = srv->cfg.drain_idle;
+    int error = MH_OK;
+    if (timeout_ms > 0)
+        error = mh_loop_timer(srv->loop, timeout_ms, drain_late, srv, &srv->drain_timer);
+    if (error == MH_OK && idle_ms > 0)
+        error = mh_loop_timer(srv->loop, idle_ms, on_idle_over, srv, &srv->idle_timer);
+    if (error < 0) cancel_timers(srv);
+    return error;
 }
 
 int mh_server_drain(mh_server *srv, uint32_t timeout_ms, void (*done)(mh_server *, void *),
                     void *user) {
     if (srv->draining) return MH_ESTATE;
-    if (timeout_ms > 0) {
-        int error = mh_loop_timer(srv->loop, timeout_ms, drain_late, srv, &srv->drain_timer);
-        if (error < 0) return error;
-    }
+    int error = arm_timers(srv, timeout_ms);
+    if (error < 0) return error;
+    mh__listeners_take_rest(srv);
     srv->draining = true;
     srv->drained = done;
     srv->drained_user = user;
     mh__listeners_close(srv);
-    for (mh__conn *c = srv->conns; c; c = c->next)
-        mh__conn_drain(c);
+    if (!srv->idle_timer) close_idle(srv);
     if (srv->n_conns == 0) mh__loop_run_task(srv->loop, &srv->drain_task);
     return MH_OK;
 }
@@ -314,7 +343,8 @@ void mh__server_conn_gone(mh_server *srv) {
     srv->n_conns--;
     if (srv->draining) {
         if (srv->n_conns > 0) return;
-        if (srv->drained || srv->drain_timer) mh__loop_run_task(srv->loop, &srv->drain_task);
+        if (srv->drained || srv->drain_timer || srv->idle_timer)
+            mh__loop_run_task(srv->loop, &srv->drain_task);
     } else if (srv->paused && srv->n_conns < srv->cfg.max_connections) {
         srv->paused = false;
         mh__listeners_update(srv);

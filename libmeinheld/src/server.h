@@ -38,7 +38,7 @@ struct mh_server {
     /* Timeout classes of the loop; first: the first wait of a body or a write has its grace on top.
      */
     struct {
-        int head, body, body_first, write, write_first, keepalive, drain_idle, linger, linger_whole,
+        int head, body, body_first, write, write_first, keepalive, linger, linger_whole,
             accept_rest, accept_calm, disk;
     } cls;
 
@@ -55,10 +55,12 @@ struct mh_server {
     mh__timer accept_calm;    /* while it lasts: for how long none has failed */
 
     bool draining;
+    bool closing_idle; /* it has lasted for cfg.drain_idle: whatever is idle now is closed */
     void (*drained)(mh_server *srv, void *user);
     void *drained_user;
     mh__task drain_task;  /* calls drained from a step */
     uint64_t drain_timer; /* aborts what is still open, by mh_loop_timer; 0: none */
+    uint64_t idle_timer;  /* begins closing_idle; 0: none */
 
     int64_t date_at; /* seconds since 1970 that date shows */
     char date[29];
@@ -87,6 +89,9 @@ void mh__server_conn_gone(mh_server *srv);
 void mh__listeners_update(mh_server *srv);
 /* The timer of accept_calm: the bout is over. */
 void mh__listeners_calm(mh_loop *loop, mh__timer *timer);
+/* Accepts what waits now, before they are closed: a close resets whatever is in the backlog, and
+ * its client has been told that it is connected. */
+void mh__listeners_take_rest(mh_server *srv);
 /* Closes them, and unlinks the unix paths that this process bound. */
 void mh__listeners_close(mh_server *srv);
 

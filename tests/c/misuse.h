@@ -173,6 +173,7 @@ static inline void open_stage(stage *s) {
     failing_config(&s->mem, &f->loop_cfg);
     f->on_request = s->state->on_request;
     f->cfg.max_body = 32;
+    f->cfg.drain_idle = 1;
     f->cfg.high_water = 1 << 20;
     if (s->state->body_timeout) f->cfg.body_timeout = s->state->body_timeout;
     if (fix_open(f) < 0 || mh_static_new(&s->dir, f->loop, "/", NULL) < 0) abort();

@@ -14,6 +14,7 @@ static void a_drain_closes_the_idle_and_waits_for_the_busy(void) {
     answer a;
     int drained = 0;
     fix_init(&f);
+    f.cfg.drain_idle = 0;
     f.on_request = say_hello;
     REQUIRE(fix_open(&f) == MH_OK);
     peer_tcp(&idle, &f, 0);
@@ -74,6 +75,56 @@ static void a_request_that_waits_in_its_socket_at_a_drain_is_answered(void) {
         CHECK_ANSWER(&f, &p[i], 200, "hello");
         peer_close(&p[i]); /* as the answer told it to */
     }
+    UNTIL(&f, drained == 1);
+    fix_close(&f);
+}
+
+/* They are connected, as far as they know; closing the listener would reset them. */
+static void connections_that_wait_to_be_accepted_at_a_drain_are_served(void) {
+    enum { PEERS = 8 };
+    for (uint32_t idle = 0; idle <= 60000; idle += 60000) {
+        fix f;
+        peer tcp[PEERS], local[PEERS];
+        int drained = 0;
+        fix_init(&f);
+        f.cfg.drain_idle = idle;
+        f.cfg.accept_batch = 1;
+        f.on_request = say_hello;
+        REQUIRE(fix_open(&f) == MH_OK);
+        for (int i = 0; i < PEERS; i++) { /* without a step */
+            peer_tcp(&tcp[i], &f, 0);
+            peer_unix(&local[i], &f);
+            REQUIRE(send(tcp[i].fd, GET, strlen(GET), 0) > 0);
+            REQUIRE(send(local[i].fd, GET, strlen(GET), 0) > 0);
+        }
+        CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
+        CHECK_INT(mh_server_connections(f.srv), 2 * PEERS);
+        for (int i = 0; i < PEERS; i++) {
+            CHECK_ANSWER(&f, &tcp[i], 200, "hello");
+            CHECK_ANSWER(&f, &local[i], 200, "hello");
+            peer_close(&tcp[i]);
+            peer_close(&local[i]);
+        }
+        UNTIL(&f, drained == 1);
+        fix_close(&f);
+    }
+}
+
+static void no_more_are_accepted_at_a_drain_than_may_be_open(void) {
+    enum { PEERS = 5, MOST = 3 };
+    fix f;
+    peer p[PEERS];
+    int drained = 0;
+    fix_init(&f);
+    f.cfg.max_connections = MOST;
+    f.on_request = say_hello;
+    REQUIRE(fix_open(&f) == MH_OK);
+    for (int i = 0; i < PEERS; i++)
+        peer_unix(&p[i], &f);
+    CHECK_INT(mh_server_drain(f.srv, 0, on_drained, &drained), MH_OK);
+    CHECK_INT(mh_server_connections(f.srv), MOST);
+    for (int i = 0; i < PEERS; i++)
+        peer_close(&p[i]);
     UNTIL(&f, drained == 1);
     fix_close(&f);
 }
@@ -159,6 +210,7 @@ static void a_drain_closes_what_is_idle_but_for_its_output(void) {
         fix_init(&f);
         f.on_request = say_hello;
         f.cfg.step_write = budget;
+        f.cfg.drain_idle = 0;
         f.cfg.keepalive_timeout = 600000;
         REQUIRE(fix_open(&f) == MH_OK);
         peer_unix(&p, &f);
@@ -176,6 +228,8 @@ static void a_drain_closes_what_is_idle_but_for_its_output(void) {
 int main(void) {
     RUN(a_drain_closes_the_idle_and_waits_for_the_busy);
     RUN(a_request_that_waits_in_its_socket_at_a_drain_is_answered);
+    RUN(connections_that_wait_to_be_accepted_at_a_drain_are_served);
+    RUN(no_more_are_accepted_at_a_drain_than_may_be_open);
     RUN(a_drain_inside_a_callback_serves_that_request);
     RUN(a_server_that_is_being_freed_is_not_freed_again);
     RUN(a_drain_ends_the_rest_at_its_time);

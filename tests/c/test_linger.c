@@ -104,6 +104,7 @@ static void a_peer_that_is_drained_in_on_finish_is_lingered_over_for_thirty_seco
     begin(&f, &p);
     f.cfg.low_water = 0;
     f.cfg.high_water = 1; /* the answer has to leave before the next request's turn */
+    f.cfg.drain_idle = 0;
     f.on_request = say_hello;
     f.on_finish = drain_once;
     open_pair(&f, &p);

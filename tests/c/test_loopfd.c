@@ -195,6 +195,7 @@ static void a_drain_begun_outside_is_finished_by_the_descriptor(void) {
     peer p;
     int drained = 0;
     fix_init(&f);
+    f.cfg.drain_idle = 1;
     f.on_request = say_hello;
     begin(&f, &p);
     tell(&p, GET);

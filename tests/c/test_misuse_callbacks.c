@@ -280,6 +280,7 @@ static void open_scene(scene *s, const struct place *place) {
     fix_init(f);
     failing_config(&s->mem, &f->loop_cfg);
     f->cfg.accept_pause = 1;
+    f->cfg.drain_idle = 1;
     s->log = memfd_create("log", MFD_CLOEXEC);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s->fds) < 0 || fix_open(f) < 0) abort();
     if (mh_static_new(&s->dir, f->loop, ground.root, NULL) < 0) abort();

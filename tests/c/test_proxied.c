@@ -464,6 +464,7 @@ static void a_drain_waits_for_a_header_that_has_begun_and_its_request(void) {
     fix f;
     peer silent, begun, whole;
     open_proxied(&f, &silent, MH_PROXY_V1);
+    f.cfg.drain_idle = 0;
     open_pair(&f, &silent);
     peer_unix(&begun, &f);
     peer_unix(&whole, &f);

@@ -458,7 +458,7 @@ static void open_server(int s) {
     if (chance(5) == 0) cfg.min_rate = 0;
     cfg.proxy_protocol = w.proxied ? MH_PROXY_AUTO : MH_PROXY_OFF;
     cfg.proxy_from = "*";
-    if (chance(3) == 0) cfg.drain_idle = one_of((const uint32_t[]){1, 2000, 60000}, 3);
+    cfg.drain_idle = one_of((const uint32_t[]){0, 1, 2000}, 3);
     mh_handlers_init(&on);
     on.on_request = on_request;
     on.on_readable = on_readable;

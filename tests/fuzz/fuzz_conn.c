@@ -526,6 +526,7 @@ static void set_up(failing *mem, uint8_t flags) {
         cfg.linger_max = cfg.unread_max = 200;
         cfg.max_connections = 3;
         cfg.accept_batch = 1;
+        cfg.drain_idle = 0;
     }
     if (w.proxied) {
         cfg.proxy_protocol = MH_PROXY_AUTO;

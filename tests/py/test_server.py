@@ -190,6 +190,18 @@ def test_listen_adopts_a_descriptor_or_several(
             assert os.path.exists(unix_path), "what was adopted is not the server's to remove"
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+def test_adopting_changes_nothing_for_others_that_share_the_socket(blocking: bool) -> None:
+    """One that another process waits in accept() for must not become blocking under it."""
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        shared.setblocking(blocking)
+        (listener,) = _sockets.adopt(shared.fileno())
+        assert os.get_blocking(shared.fileno()) is blocking
+        assert listener.name == shared.getsockname()
+        assert not os.get_inheritable(listener.fileno())
+        listener.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

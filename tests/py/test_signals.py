@@ -134,6 +134,50 @@ def test_a_second_sigterm_does_not_wait_for_what_runs(spawn: Spawn, framing: str
     assert process.out.split()[1:] == ["ended"]
 
 
+# Its app waits for a body that never comes, so a drain alone does not end it.
+READS = LISTEN + (
+    "def reads(environ, start_response):\n"
+    "    environ['wsgi.input'].read()\n"
+    "    return app(environ, start_response)\n"
+)
+
+
+def open_request(port: int) -> Client:
+    """A client whose request is open, and stays so."""
+    client = Client(("127.0.0.1", port))
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+    assert client.read_head().status == 100
+    return client
+
+
+def test_after_graceful_timeout_sigterm_cuts_off_what_is_open(spawn: Spawn) -> None:
+    program = READS + "server.set_graceful_timeout(0.2)\nserver.run(reads)\nprint('ended')\n"
+    process, port = started(spawn, program)
+    with open_request(port) as client:
+        process.signal(signal.SIGTERM)
+        assert client.at_end()
+        assert process.wait() == 0
+    assert process.out.split()[1:] == ["ended"]
+
+
+def test_while_a_server_drains_connections_are_refused(spawn: Spawn) -> None:
+    process, port = started(spawn, READS + "server.run(reads)\n")
+
+    def refused() -> bool:
+        try:
+            Client(("127.0.0.1", port)).close()
+        except (ConnectionRefusedError, ConnectionResetError):
+            return True
+        return False
+
+    with open_request(port) as client:
+        process.signal(signal.SIGTERM)
+        wait_until(refused, "refused")
+        client.send(b"123456789")
+        assert client.read_response().body == b"hello"
+    assert process.wait() == 0
+
+
 @pytest.mark.parametrize("call", ["hang()", "greenlet.greenlet(hang).switch()"])
 def test_a_second_sigint_interrupts_an_app_that_does_not_return(spawn: Spawn, call: str) -> None:
     program = LISTEN + (

@@ -47,18 +47,21 @@ class AccessLog(NamedTuple):
         return OpenLog(self, _open(self.file), owned=True)
 
 
+def parse_format(format: str) -> tuple[int, Format | None]:
+    """MH_ACCESS_*, and what makes its lines if that is Python. Raises ValueError naming format."""
+    native = _NATIVE.get(format, lib.MH_ACCESS_LINES)
+    if native != lib.MH_ACCESS_LINES:
+        return native, None
+    if "%(" not in format:
+        raise ValueError(f"access log format {format!r}: neither combined, json, nor a %-format")
+    return native, Format(format)
+
+
 def access_log(file: File, format: str) -> AccessLog:
     """An access log, whose file has been tried.
 
     Raises OSError naming the file, TypeError, and ValueError for a format that is none."""
-    native = _NATIVE.get(format, lib.MH_ACCESS_LINES)
-    made = None
-    if native == lib.MH_ACCESS_LINES:
-        if "%(" not in format:
-            raise ValueError(
-                f"access log format {format!r}: neither combined, json, nor a %-format"
-            )
-        made = Format(format)
+    native, made = parse_format(format)
     if isinstance(file, bool) or not isinstance(file, (str, os.PathLike, int)):
         raise TypeError(f"an access log's file must be a path or a descriptor, not {file!r}")
     log = AccessLog(file, native, made)

@@ -1,231 +1,190 @@
-"""The command line: finds an app by its name, listens, says where, serves.
+"""The command line: reads settings, finds an application by its name, listens, says where, serves.
 
-Whatever keeps it from serving is said in one line on stderr, with exit status 1; a command line
-that argparse refuses exits with 2, as usual. Tracebacks of the app's requests go to the error log,
-not through here.
-"""
+Exit statuses: 0 when it was asked to stop, by SIGTERM or SIGINT, and has; 1 when it could not
+start, and from --check if there is something to mend; 2 for settings that can't be. What is wrong
+is said in one line each on stderr. Tracebacks of the application's requests go to the error log,
+not through here."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Callable, Union
 
-from meinheld import __version__, server
-
-Address = Union[tuple[str, int], str]
-
-DEFAULT_BIND = "127.0.0.1:8000"
-DEFAULT_NAMES = ("application", "app")
-FIRST_FREE_PORT = 1024  # of ip(7), unless net.ipv4.ip_unprivileged_port_start says otherwise
-
-
-class UsageError(Exception):
-    """Something the user has to mend; its text is the one line to print."""
+from meinheld import __version__, _tasks, server
+from meinheld._application import StartError, load_app, one_line
+from meinheld._attendant import Attendant, say
+from meinheld._checkup import findings
+from meinheld._configuration import Configuration, SettingsError, configure, flag_parser
+from meinheld._listening import Listening, is_handed
+from meinheld._reload import Reloader
+from meinheld._sdnotify import Notifier
+from meinheld._settings import Settings, parse_static
+from meinheld._workers import check_workers, run_workers
 
 
-def parse_address(text: str) -> Address:
-    """What a --bind names: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 address), or unix:PATH.
-
-    Raises UsageError for anything else.
-    """
-    if text.startswith("unix:"):
-        path = text[len("unix:") :]
-        if not path:
-            raise UsageError(f"--bind {text!r}: no path after unix:")
-        return path
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise UsageError(f"--bind {text!r}: neither HOST:PORT nor unix:PATH")
-    if host.startswith("[") and host.endswith("]") and ":" in host:
-        host = host[1:-1]
-    elif ":" in host or "[" in host or "]" in host:
-        raise UsageError(f"--bind {text!r}: an IPv6 address is written [ADDRESS]:PORT")
-    # str.isdigit alone takes digits of every script, and int takes signs, spaces and underscores.
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError(f"--bind {text!r}: the port is no number from 0 to 65535")
-    return host or "0.0.0.0", int(port)
-
-
-def one_line(exc: BaseException) -> str:
-    """An exception as "Type: message", line ends and runs of blanks made one blank."""
-    text = str(exc.msg if isinstance(exc, SyntaxError) else exc)
-    return f"{type(exc).__name__}: {' '.join(text.split())}" if text else type(exc).__name__
+def _apply(settings: Settings) -> None:
+    """Sets what server has setters for. Raises StartError."""
+    server.set_limits(**settings.limits())
+    server.set_backlog(settings.backlog)
+    server.set_graceful_timeout(settings.graceful_timeout)
+    server.set_max_suspended(settings.max_suspended)
+    server.set_stream_request_body(settings.stream_request_body)
+    server.set_client_body_buffer_size(settings.client_body_buffer_size)
+    server.set_block_warning(settings.block_warning)
+    _trust_proxies(settings)
+    for text in settings.static:
+        prefix, directory = parse_static(text)
+        try:
+            server.static(prefix, directory)
+        except OSError as exc:
+            raise StartError(f"--static {text!r}: {exc.strerror or one_line(exc)}") from exc
+    if not settings.workers:  # else the lines are gunicorn's
+        try:
+            server.set_access_log(settings.access_log, settings.access_log_format)
+        except OSError as exc:
+            reason = exc.strerror or one_line(exc)
+            raise StartError(f"--access-log {settings.access_log!r}: {reason}") from exc
 
 
-def _place(exc: BaseException, tb: TracebackType | None) -> str | None:
-    """Where an exception of an import comes from; None if no file's code was running."""
-    if isinstance(exc, SyntaxError) and exc.filename:
-        return f"{exc.filename}:{exc.lineno}"
-    own = (__file__, importlib.__file__)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(tb)
-        if frame.filename not in own and not frame.filename.startswith("<frozen importlib")
-    ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+def _trust_proxies(settings: Settings) -> None:
+    if settings.proxy_protocol != "off":
+        server.set_proxy_protocol(settings.proxy_protocol, allow_ips=settings.proxy_allow_ips)
+    if settings.forwarded_allow_ips:
+        server.set_forwarded(allow_ips=settings.forwarded_allow_ips)
 
 
-def _import(name: str) -> Any:
+def _with_handed(configuration: Configuration) -> Sequence[str]:
+    """Where to listen: systemd's sockets, if there are some and nothing else was said."""
+    if "bind" not in configuration.origins and is_handed(os.environ):
+        return ("fd://systemd",)
+    return configuration.settings.bind
+
+
+def _load(settings: Settings, reloader: Reloader | None) -> object:
+    """The application; None if a reloader has been told to stop, or to start anew, before there was
+    one. Raises StartError."""
+    assert settings.app is not None
     try:
-        return importlib.import_module(name)
+        return load_app(settings.app)
+    except StartError as exc:
+        if reloader is None:
+            raise
+        reloader.take_signals()
+        say(f"{exc}; waiting for a change")
+        reloader.wait()
+        return None
+
+
+def _serve(configuration: Configuration, argv: Sequence[str] | None) -> None:
+    """Serves by this process. Raises StartError."""
+    settings = configuration.settings
+    reloader = Reloader(settings.reload_dir) if settings.reload else None
+    listening = Listening(_with_handed(configuration), settings.backlog, os.environ)
+    try:
+        app = _load(settings, reloader)
+        if app is not None:
+            _run(app, settings, listening, reloader)
+        if reloader is not None and reloader.is_due:
+            say(f"{reloader.changed} has changed: starting anew")
+            reloader.restart(listening, argv)
+    finally:
+        listening.close()
+
+
+def _run(app: object, settings: Settings, listening: Listening, reloader: Reloader | None) -> None:
+    """Serves until it is told to stop, or, with a reloader, to start anew."""
+    serves = f"{settings.app} on {listening}"
+    attendant = Attendant(Notifier(os.environ), settings.graceful_timeout, serves)
+    _tasks.attendants.append(attendant.attend)
+    if reloader is not None:
+        reloader.take_signals()
+        _tasks.attendants.append(reloader.attend)
+    else:
+        _tasks.attendants.append(lambda loop: loop.at_drain.append(listening.close))
+    listening.serve()
+    try:
+        server.run(app, threads=settings.threads)  # type: ignore[arg-type]
     except KeyboardInterrupt:
-        raise
-    except BaseException as exc:  # SystemExit too: a module that exits can't be served
-        place = _place(exc, exc.__traceback__)
-        if place is None and isinstance(exc, ModuleNotFoundError):
-            # Its own import found no file. Anything that it imports in turn has a place.
-            reason = f"there is no module {exc.name!r}"
-        else:
-            reason = one_line(exc) + (f" ({place})" if place else "")
-        raise UsageError(f"cannot import {name!r}: {reason}") from exc
+        pass  # it was asked to stop, and has
+    except (OSError, RuntimeError, ValueError) as exc:
+        if attendant.ready:
+            raise
+        raise StartError(f"cannot serve {settings.app!r}: {one_line(exc)}") from exc
 
 
-def _default_name(module_name: str, module: Any) -> str:
-    for name in DEFAULT_NAMES:
-        try:
-            getattr(module, name)
-        except AttributeError:
-            continue
-        except Exception as exc:
-            reason = one_line(exc)
-            raise UsageError(f"module {module_name!r}, attribute {name!r}: {reason}") from exc
-        return name
-    names = " or ".join(repr(name) for name in DEFAULT_NAMES)
-    raise UsageError(f"module {module_name!r} has no attribute {names}")
-
-
-def load_app(spec: str) -> Callable[..., Any]:
-    """The app that MODULE:APP names; APP may be dotted. Without it: "application", else "app".
-
-    Raises UsageError when the module can't be imported, lacks the attribute, or it is not callable.
-    """
-    module_name, colon, attributes = spec.partition(":")
-    if not all(module_name.split(".")) or (colon and not all(attributes.split("."))):
-        raise UsageError(f"{spec!r} is not of the form MODULE:APP")
-    module = _import(module_name)
-    if not colon:
-        attributes = _default_name(module_name, module)
-    app = module
-    reached = f"module {module_name!r}"
-    for name in attributes.split("."):
-        try:
-            app = getattr(app, name)
-        except AttributeError:
-            raise UsageError(f"{reached} has no attribute {name!r}") from None
-        except Exception as exc:  # a module or a class may make its attributes when asked for
-            raise UsageError(f"{reached}, attribute {name!r}: {one_line(exc)}") from exc
-        reached = f"{reached}, {name!r}"
-    if not callable(app):
-        kind = type(app).__name__
-        raise UsageError(f"'{module_name}:{attributes}' is not callable: it is of type {kind}")
-    return app  # type: ignore[no-any-return]
-
-
-def _shown(address: Address) -> str:
-    """An address in the words of --bind."""
-    if isinstance(address, str):
-        return f"unix:{address}"
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _listen(address: Address) -> str:
-    """Listens at address; returns where that is, with the port that the kernel chose for port 0."""
+def _check(flags: argparse.Namespace) -> int:
+    """Prints what to mend; returns the exit status."""
     try:
-        bound = server.listen(address)
-    except (OSError, ValueError) as exc:  # ValueError: a host name that no resolver takes
-        reason = getattr(exc, "strerror", None) or one_line(exc)
-        if isinstance(exc, PermissionError) and not isinstance(address, str):
-            reason += f" (a port below {FIRST_FREE_PORT} takes root or CAP_NET_BIND_SERVICE)"
-        raise UsageError(f"cannot listen on {_shown(address)}: {reason}") from exc
-    if isinstance(address, str):
-        return _shown(address)
-    return f"http://{_shown((address[0], bound))}"
+        configuration = configure(flags, os.environ)
+    except SettingsError as exc:
+        found = exc.problems
+    else:
+        found = []
+        try:
+            _prepare(configuration.settings)
+        except StartError as exc:
+            found.append(str(exc))
+        found.extend(findings(configuration, os.environ))
+    lines = found or ["nothing to mend"]
+    _print("".join(f"{line}\n" for line in lines))
+    return 1 if found else 0
 
 
-def _set_access_log(file: str | None, format: str) -> None:
+def _print(text: str) -> None:
+    """What was asked for, on standard output. Raises StartError if that can't be written."""
+    if sys.stdout is None:
+        raise StartError("cannot write to standard output: it is closed")
     try:
-        server.set_access_log(file, format)
+        # A file of its own: the interpreter would try once more at its end what this can't write.
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as out:
+            out.write(text)
     except OSError as exc:
-        raise UsageError(f"--access-log {file!r}: {exc.strerror or one_line(exc)}") from exc
-    except ValueError as exc:
-        raise UsageError(f"--access-log-format: {exc}") from exc
+        raise StartError(f"cannot write to standard output: {one_line(exc)}") from exc
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
-    return int(text)
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="meinheld", description="Serves a WSGI app.")
-    parser.add_argument(
-        "app",
-        nargs="?",
-        metavar="MODULE:APP",
-        help="the app, a dotted name; without :APP it is the module's application, else its app",
-    )
-    parser.add_argument(
-        "--bind",
-        metavar="ADDRESS",
-        action="append",
-        help="HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may be given several times; port 0 lets "
-        f"the kernel choose (default: {DEFAULT_BIND})",
-    )
-    parser.add_argument(
-        "--access-log",
-        metavar="FILE",
-        nargs="?",
-        const="-",
-        help="append a line to FILE for each request when its response has ended; - or nothing is "
-        "standard output (default: no log). MODULE:APP goes before --access-log alone",
-    )
-    parser.add_argument(
-        "--access-log-format",
-        metavar="FORMAT",
-        help="combined, json, or a %%-format of gunicorn's atoms, as '%%(h)s \"%%(r)s\" %%(s)s' "
-        "(default: combined)",
-    )
-    parser.add_argument(
-        "--threads",
-        metavar="N",
-        type=_count,
-        default=0,
-        help="call the app in N threads, for one that blocks (default: 0, in the server's own)",
-    )
-    parser.add_argument("--version", action="version", version=f"meinheld {__version__}")
-    arguments = parser.parse_args(argv)
-    if arguments.app is None:
-        hint = f"; --access-log took {arguments.access_log!r}" if arguments.access_log else ""
-        parser.error(f"the following arguments are required: MODULE:APP{hint}")
-    if arguments.access_log_format is not None and arguments.access_log is None:
-        parser.error("--access-log-format is of no use without --access-log")
-    return arguments
+def _prepare(settings: Settings) -> None:
+    """All that comes before listening. Raises StartError."""
+    # An installed script has its own directory there, and the app is where the user is.
+    sys.path.insert(0, os.getcwd())
+    if settings.workers:
+        check_workers(settings)
+    _apply(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line argv, sys.argv's by default; returns the exit status."""
-    arguments = _arguments(argv)
     try:
-        addresses = [parse_address(text) for text in arguments.bind or [DEFAULT_BIND]]
-        # An installed script has its own directory there, and the app is where the user is.
-        sys.path.insert(0, os.getcwd())
-        app = load_app(arguments.app)
-        _set_access_log(arguments.access_log, arguments.access_log_format or "combined")
-        urls = ", ".join([_listen(address) for address in addresses])
-    except UsageError as exc:
-        print(f"meinheld: {exc}", file=sys.stderr)
+        return _do(flag_parser(__version__).parse_args(argv), argv)
+    except SettingsError as exc:
+        for line in exc.problems:
+            say(line)
+        return 2
+    except StartError as exc:
+        say(str(exc))
         return 1
-    stop = "stop with Ctrl-C"
-    print(f"meinheld {__version__} serves {arguments.app} on {urls} - {stop}", file=sys.stderr)
-    with contextlib.suppress(KeyboardInterrupt):  # it was asked to stop, and has
-        server.run(app, threads=arguments.threads)
+    except KeyboardInterrupt:  # before it served: as if nobody had caught it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise
+
+
+def _do(flags: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    """What the flags say; returns the exit status. Raises SettingsError and StartError."""
+    if flags.check:
+        return _check(flags)
+    configuration = configure(flags, os.environ)
+    if flags.print_config:
+        _print(configuration.as_toml())
+        return 0
+    if configuration.settings.app is None:
+        hint = f"; --access-log took {flags.access_log!r}" if flags.access_log else ""
+        raise SettingsError([f"there is no application: MODULE:APP is missing{hint}"])
+    _prepare(configuration.settings)
+    if configuration.settings.workers:
+        run_workers(configuration.settings)
+    else:
+        _serve(configuration, argv)
     return 0

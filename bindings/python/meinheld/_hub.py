@@ -15,7 +15,7 @@ from meinheld._proxyprotocol import OFF, ProxyProtocol
 from meinheld._static import StaticFiles
 
 if TYPE_CHECKING:
-    from meinheld._native import Hub, Options, StaticOptions
+    from meinheld._native import Counts, Hub, Options, StaticOptions
 
 VERSION: Final = ffi.string(lib.mh_version()).decode("ascii")
 
@@ -75,6 +75,13 @@ def write_access_log(hub: Hub, fd: int, format: int) -> None:
         raise OSError(errno.EBADF, f"the access log can't be written to descriptor {fd}")
     if code < 0:
         raise error_of(code, 0, "opening the access log")
+
+
+def count_requests(hub: Hub) -> int:
+    """How many requests have not ended; those that have left HTTP are not among them."""
+    counts: Counts = ffi.new("mhpy_counts *")
+    lib.mhpy_count(hub, counts)
+    return counts.requests
 
 
 def tell_ends(hub: Hub) -> None:

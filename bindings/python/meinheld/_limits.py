@@ -5,6 +5,7 @@ docs/http.md say what goes beyond them. Times are seconds here and milliseconds 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -12,38 +13,67 @@ LONGEST: Final = (2**32 - 1) / 1000  # seconds: what 32 bits of milliseconds hol
 _LARGEST: Final = 2**28
 
 
-def _count(default: int, least: int, most: int) -> Any:
-    return field(default=default, metadata={"time": False, "least": least, "most": most})
+def count(default: int, least: int, most: int, help: str, **more: object) -> Any:
+    """A field that is an int from least to most. help: what it is, in a few words."""
+    numbers = {"time": False, "least": least, "most": most, "help": help}
+    return field(default=default, metadata={**numbers, **more})
 
 
-def _seconds(default: float, least: float = 0.001) -> Any:
-    return field(default=default, metadata={"time": True, "least": least, "most": LONGEST})
+def seconds(default: float, help: str, least: float = 0.001, **more: object) -> Any:
+    """A field that is a number of seconds, at least so many."""
+    numbers = {"time": True, "least": least, "most": LONGEST, "help": help}
+    return field(default=default, metadata={**numbers, **more})
 
 
 @dataclass(frozen=True)
 class Limits:
     """The limits of one run; sizes are bytes, times seconds."""
 
-    max_connections: int = _count(100_000, 1, 2**32 - 1)
-    max_request_line: int = _count(8192, 16, _LARGEST)
-    max_head: int = _count(32768, 16, _LARGEST)
-    max_fields: int = _count(100, 1, 65535)
-    max_field: int = _count(0, 0, _LARGEST)
-    max_body: int = _count(16 * 1024 * 1024, 0, 2**63 - 1)
-    head_timeout: float = _seconds(10)
-    body_timeout: float = _seconds(30)
-    write_timeout: float = _seconds(60)
-    keepalive_timeout: float = _seconds(5, least=0)
-    drain_idle: float = _seconds(0, least=0)
-    min_rate: int = _count(240, 0, 2**32 - 1)
-    rate_window: float = _seconds(10)
-    rate_grace: float = _seconds(5, least=0)
-    linger_timeout: float = _seconds(2)
-    linger_time: float = _seconds(30)
-    linger_max: int = _count(64 * 1024 * 1024, 0, _LARGEST)
-    unread_max: int = _count(1024 * 1024, 0, _LARGEST)
-    high_water: int = _count(65536, 1, 2**32 - 1)
-    low_water: int = _count(16384, 0, 2**32 - 1)
+    max_connections: int = count(
+        100_000, 1, 2**32 - 1, "open connections; above it no more are accepted for now"
+    )
+    max_request_line: int = count(8192, 16, _LARGEST, "bytes of a request line; longer: 414")
+    max_head: int = count(
+        32768, 16, _LARGEST, "bytes of a request line and its fields together; larger: 431"
+    )
+    max_fields: int = count(100, 1, 65535, "field lines of a request; more: 431")
+    max_field: int = count(0, 0, _LARGEST, "bytes of one field line; longer: 431; 0: as max_head")
+    max_body: int = count(16 * 1024 * 1024, 0, 2**63 - 1, "bytes of a body; larger: 413")
+    head_timeout: float = seconds(
+        10, "seconds from the first byte of a head to its last, however it trickles; then 408"
+    )
+    body_timeout: float = seconds(30, "seconds without a byte of a body that is waited for")
+    write_timeout: float = seconds(
+        60, "seconds in which a client takes not one byte of its response"
+    )
+    keepalive_timeout: float = seconds(
+        5, "seconds that a connection may be idle between requests; 0: it is not kept", least=0
+    )
+    min_rate: int = count(
+        240, 0, 2**32 - 1, "bytes a second of a body or response, in each rate_window; 0: any"
+    )
+    rate_window: float = seconds(10, "seconds over which min_rate is measured")
+    rate_grace: float = seconds(5, "seconds before the first rate_window begins", least=0)
+    linger_timeout: float = seconds(
+        2, "seconds without a byte, while a connection that is being closed is drained"
+    )
+    linger_time: float = seconds(
+        30, "seconds that it is drained in all, for its client to read the answer"
+    )
+    linger_max: int = count(64 * 1024 * 1024, 0, _LARGEST, "bytes that are drained of it")
+    unread_max: int = count(
+        1024 * 1024, 0, _LARGEST, "bytes of a body that nobody read, dropped to keep the connection"
+    )
+    high_water: int = count(
+        65536, 1, 2**32 - 1, "bytes of output at which a response has to wait for its client"
+    )
+    low_water: int = count(16384, 0, 2**32 - 1, "bytes of output at which it goes on")
+    drain_idle: float = seconds(
+        2,
+        "seconds that idle connections are kept when the server stops, for a request that is under "
+        "way to them",
+        least=0,
+    )
 
     def changed(self, changes: dict[str, float]) -> Limits:
         """These limits but for changes. Raises TypeError and ValueError, naming the limit, its
@@ -77,10 +107,16 @@ def _check(name: str, value: object) -> None:
     limit = _FIELDS.get(name)
     if limit is None:
         raise TypeError(f"there is no limit {name!r}; the limits are {', '.join(_FIELDS)}")
-    time = limit.metadata["time"]
+    check_number(name, value, limit.metadata)
+
+
+def check_number(name: str, value: object, metadata: Mapping[str, Any]) -> None:
+    """Raises TypeError and ValueError for a value that a field of that metadata, which count() or
+    seconds() has made, can't have."""
+    time = metadata["time"]
     if isinstance(value, bool) or not isinstance(value, (int, float) if time else int):
         kind = "a number of seconds" if time else "an int"
         raise TypeError(f"{name} must be {kind}, not {value!r}")
-    least, most = limit.metadata["least"], limit.metadata["most"]
+    least, most = metadata["least"], metadata["most"]
     if not least <= value <= most:  # NaN is not, either
         raise ValueError(f"{name} must be from {least} to {most}, not {value!r}")

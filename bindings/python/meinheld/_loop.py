@@ -112,17 +112,15 @@ class Loop:
         self._failed: BaseException | None = None  # of a thread, when the run was over
         self._timers: dict[int, Parking | Calls] = {}
         self.calls = Calls(self)
-        self._drained = False
         self._patient = True  # a drain waits for more than the C half
         self._watches: dict[int, Callable[[int, int], None]] = {}
         self.descriptors = Descriptors(self)
         self.upgrades = Upgrades(self)
+        self.at_drain = [self.holder.stop, self.upgrades.drain]  # called when one has begun
         # (parking, value), which may be longer, or (None, function) of post().
         self._ready: deque[tuple[Any, ...]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
-        self._over = False
-        self._ending = False
-        self._draining = False
+        self._over = self._ending = self._draining = self._drained = False
         self._pid = os.getpid()
         self._thread = 0  # of run()
         # Guards the end of the hub against wakeups; signal handlers may come while it is held,
@@ -207,16 +205,16 @@ class Loop:
             self.stop()
             self.give_up()
             return
-        self._draining = True
         # 0 has a meaning of its own, so what rounds to it is made 1.
         ms = max(1, round(min(timeout, LONGEST) * 1000)) if timeout > 0 else 0
         code = lib.mhpy_drain(self.hub, ms)
         if code < 0:
             raise error_of(code, lib.mhpy_errno(self.hub), "draining")
+        self._draining = True  # and its listeners may be closed, by whichever thread finds so
         if ms:
             self.calls.add(time.monotonic() + ms / 1000, self._stop_waiting, False)
-        self.holder.stop()
-        self.upgrades.drain()
+        for begun in self.at_drain:
+            begun()
 
     def _stop_waiting(self) -> None:
         """The time of a drain is over: what is scheduled or upgraded is not waited for either."""

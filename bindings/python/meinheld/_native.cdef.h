@@ -100,7 +100,6 @@ typedef struct mh_config {
     uint32_t body_timeout;
     uint32_t write_timeout;
     uint32_t keepalive_timeout;
-    uint32_t drain_idle;
     uint32_t min_rate;
     uint32_t rate_window;
     uint32_t rate_grace;
@@ -119,6 +118,7 @@ typedef struct mh_config {
     const char *server_name;
     int proxy_protocol;
     const char *proxy_from;
+    uint32_t drain_idle;
 } mh_config;
 
 typedef struct mhpy_options {

@@ -45,6 +45,7 @@ class Settings:
         self.picoev_max_fd = 1024
         self.threads = 0
         self.max_suspended = 0
+        self.graceful_timeout = 0.0
         self.block_warning = 0.0
         self.watchdog: Callable[[], object] | None = None
         self.fast_watchdog: tuple[int, int, float] | None = None
@@ -56,12 +57,16 @@ class Settings:
         self.access_logger: Callable[[Any], object] | None = None
 
 
+def _attend(loop: Loop) -> Signals:
+    return Signals(loop, settings.graceful_timeout)
+
+
 @dataclass(frozen=True)
 class Hosting:
     """What a run has besides, if its process is another server's."""
 
     # What stands around the loop while it runs, and has it stop.
-    attend: Callable[[Loop], AbstractContextManager[object]] = Signals
+    attend: Callable[[Loop], AbstractContextManager[object]] = _attend
     variables: dict[str, Any] = field(default_factory=dict)  # of environ
     layers: Sequence[Layer] = ()  # around the application, the innermost first
     observer: Observer | None = None
@@ -129,6 +134,7 @@ def _begin(app: Application, threads: int, hosting: Hosting) -> tuple[Loop, list
             if log:
                 log.close()
             raise
+        loop.at_drain.append(_stop_listening)
         _tasks.begin(loop)
         if log:
             _logs[loop] = log
@@ -212,7 +218,16 @@ def _open_again() -> None:
     listeners.extend(opened)
 
 
+def _stop_listening() -> None:
+    """A loop drains. Without one that accepts, who connects is to hear at once that nobody will."""
+    with lock:
+        if all(loop.draining for loop in _tasks.running):
+            _close_listeners()
+
+
 def _close_listeners() -> None:
+    if not listeners:
+        return
     reopen[:] = [listener.reopen for listener in listeners if listener.reopen]
     for listener in listeners:
         listener.close()

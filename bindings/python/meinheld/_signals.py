@@ -51,9 +51,11 @@ class Signals:
     """A context in which SIGINT ends loop's run with KeyboardInterrupt, and SIGTERM drains it (a
     second one stops it). In another thread than the main one nothing is changed."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, graceful_timeout: float) -> None:
+        """graceful_timeout: seconds that the drain may take, 0 for any time."""
         self.interrupted = False  # SIGINT has come
         self._loop = loop
+        self._graceful_timeout = graceful_timeout
         self._main = getcurrent()
         self._pair: tuple[socket.socket, socket.socket] | None = None
         self._previous_fd = -1
@@ -142,7 +144,7 @@ class Signals:
         self._loop.hurry()
 
     def _drain(self) -> None:
-        self._loop.drain(0)
+        self._loop.drain(self._graceful_timeout)
 
     def forked(self) -> None:
         """In a child that was forked while the loop ran: signals are the child's own, and mean what

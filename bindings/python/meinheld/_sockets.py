@@ -19,6 +19,8 @@ Address = Union[tuple[str, int], str, bytes]
 
 _WILDCARDS = ("0.0.0.0", "::")
 
+_SO_DOMAIN = 39  # of socket(7), which PyPy's module does not name
+
 # A name may stand for an address of a family that this host does not have.
 _NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -56,6 +58,14 @@ class Listener:
             return Place("localhost", "80", False)
         host = self._sock.getsockname()[0]
         return Place(server_name(host), str(self.port), host in _WILDCARDS)
+
+    @property
+    def name(self) -> tuple[str, int] | str:
+        """Its address, or the path of a unix socket, an abstract one with @ in front."""
+        found = self._sock.getsockname()
+        if isinstance(found, bytes):
+            return "@" + os.fsdecode(found[1:])
+        return found if isinstance(found, str) else (found[0], found[1])
 
     def close(self) -> None:
         """Closes this process's descriptor; whoever made a unix socket removes its file, unless
@@ -180,39 +190,48 @@ def _remove_stale(path: str) -> None:
             pass
 
 
-def adopt(fds: int | Iterable[int]) -> list[Listener]:
-    """Takes over listening stream sockets by their descriptors, which stay the caller's.
+def adopt(fds: int | Iterable[int], path: str | None = None) -> list[Listener]:
+    """Takes over listening stream sockets by their descriptors, which stay the caller's. path: of a
+    unix socket, whose file is to be removed at the end.
 
     Raises TypeError, ValueError or OSError, naming the descriptor."""
     listeners: list[Listener] = []
     try:
         for fd in [fds] if isinstance(fds, int) else fds:
-            listeners.append(_adopt(fd))
+            listeners.append(_adopt(fd, path))
     except BaseException:
         _close(listeners)
         raise
     return listeners
 
 
-def _adopt(fd: int) -> Listener:
+def _adopt(fd: int, path: str | None) -> Listener:
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"a descriptor is an int, not {fd!r}")
     if fd < 0:
         raise ValueError(f"a descriptor is not negative: {fd}")
-    copy = -1
     try:
-        copy = os.dup(fd)
-        sock = socket.socket(fileno=copy)
+        sock = _copy(fd)
     except OSError as exc:
-        if copy >= 0:  # no socket
-            os.close(copy)
         raise OSError(exc.errno, f"descriptor {fd}: {exc.strerror}") from None
-    if not (
-        sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    ):
+    is_stream = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    if not (is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)):
         sock.close()
         raise ValueError(f"descriptor {fd} is no stream socket that listens")
-    return Listener(sock, None, None)
+    return Listener(sock, None, path)
+
+
+def _copy(fd: int) -> socket.socket:
+    """A socket that is a copy of fd, put in the place of one that was made for it.
+
+    socket(fileno=...) is no way to it: PyPy's makes the socket blocking, and that is all processes'
+    that share it, so that another which is just accepting from it would hang. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        os.dup2(fd, probe.fileno(), inheritable=False)
+        family = probe.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
+    sock = socket.socket(family)
+    os.dup2(fd, sock.fileno(), inheritable=False)
+    return sock
 
 
 def _close(listeners: list[Listener]) -> None:

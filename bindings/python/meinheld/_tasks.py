@@ -28,6 +28,8 @@ from meinheld._waiter import Waiter
 # The loops that run, the oldest first; and what the next one that begins is to do first.
 running: Final[list[Loop]] = []
 _early: Final[list[Callable[[Loop], None]]] = []
+# Called with each loop that begins to run, before it does.
+attendants: Final[list[Callable[[Loop], None]]] = []
 _unbegun: Final[set[Task]] = set()
 _lock = RLock()
 
@@ -48,6 +50,8 @@ def begin(loop: Loop) -> None:
         early, _early[:] = list(_early), []
         for task in _unbegun:
             task.loop = task.loop or loop
+    for attend in attendants:
+        attend(loop)
     for function in early:
         loop.post(lambda function=function: function(loop))  # type: ignore[misc]
 

@@ -122,8 +122,8 @@ class Heartbeat:
 
 
 def call_each(loop: Loop, function: Callable[[], object], seconds: float = _EVERY) -> None:
-    """Has function called when loop begins to run, and then so many seconds after it has returned,
-    also while it drains. What it raises is logged."""
+    """Has function called when loop begins to run, or soon, and then so many seconds after it has
+    returned, also while it drains. What it raises is logged."""
 
     def call() -> None:
         Task(function).begin(loop)

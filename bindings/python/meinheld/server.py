@@ -36,6 +36,7 @@ __all__ = [
     "get_block_warning",
     "get_client_body_buffer_size",
     "get_environ",
+    "get_graceful_timeout",
     "get_ident",
     "get_keepalive",
     "get_limits",
@@ -58,6 +59,7 @@ __all__ = [
     "set_error_logger",
     "set_fastwatchdog",
     "set_forwarded",
+    "set_graceful_timeout",
     "set_keepalive",
     "set_limits",
     "set_listen_socket",
@@ -113,8 +115,9 @@ def set_listen_socket(socket_fd: int | Iterable[int]) -> None:
 
 
 def run(app: Application, silent: bool = False, threads: int | None = None) -> None:
-    """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first) or
-    SIGINT. Signals are only taken in the main thread, and given back at the end.
+    """Serves app (PEP 3333) on all that listens, until shutdown(), SIGTERM (which drains first,
+    within set_graceful_timeout()) or SIGINT. Signals are only taken in the main thread, and given
+    back at the end.
 
     With threads=0 the app is called in this thread, one request at a time. With threads=N it is
     called in N threads of their own, so that one that blocks holds up nobody but the N-th at once;
@@ -122,8 +125,8 @@ def run(app: Application, silent: bool = False, threads: int | None = None) -> N
     set_threads() says. At its end, run() waits for an app that still runs in a thread, unless a
     second SIGINT, SIGTERM or shutdown() says not to; such a thread goes on in the background.
 
-    The sockets that listen() opened are closed then. A later run() opens the same ones again,
-    unless listen() was called in between.
+    The sockets that listen() opened are closed as soon as it stops accepting. A later run() opens
+    the same ones again, unless listen() was called in between.
 
     Raises KeyboardInterrupt after SIGINT, unless silent; an application's KeyboardInterrupt or
     SystemExit (anything else that it raises is a failure of its request); RuntimeError if nothing
@@ -204,7 +207,6 @@ def set_limits(**limits: float) -> None:
     body_timeout=30            without a byte of a body that is waited for
     write_timeout=60           without the client's taking a byte of the response
     keepalive_timeout=5        idle between requests, 0 for none; the same as set_keepalive()
-    drain_idle=0               the same once the server drains, for a request that is on its way
     min_rate=240               bytes a second of a body or response, in each rate_window; 0: any
     rate_window=10
     rate_grace=5               before the first rate_window begins
@@ -214,6 +216,8 @@ def set_limits(**limits: float) -> None:
     unread_max=1048576         of a body that nobody read, dropped to keep the connection
     high_water=65536           bytes of output at which a response has to wait for its client
     low_water=16384            bytes at which it goes on
+    drain_idle=2               idle connections are kept so long when the server stops, for a
+                               request that is under way to them; 0: they are closed at once
 
     Raises TypeError for a name or type, and ValueError for a value, that is none of these."""
     _settings.limits = _settings.limits.changed(limits)
@@ -315,6 +319,17 @@ def set_max_suspended(count: int) -> None:
 def get_max_suspended() -> int:
     """See set_max_suspended."""
     return _settings.max_suspended
+
+
+def set_graceful_timeout(seconds: float) -> None:
+    """How long SIGTERM lets what runs be finished before it is cut off; 0: for any time. Taken when
+    a run begins. 0. Raises TypeError and ValueError."""
+    _settings.graceful_timeout = number("graceful_timeout", seconds)
+
+
+def get_graceful_timeout() -> float:
+    """See set_graceful_timeout."""
+    return _settings.graceful_timeout
 
 
 def set_block_warning(seconds: float) -> None:
