@@ -233,7 +233,7 @@ def test_a_server_believes_nobody_unless_told_to(serve: Serve) -> None:
 
 
 def test_equal_heads_mean_what_their_peers_may_say(unix_path: str, serve: Serve) -> None:
-    running = serve("apps.environ:app", forwarded=["10.0.0.1"], more=(unix_path,))
+    running = serve("apps.environ:app", forwarded=[["10.0.0.1"]], more=(unix_path,))
     fields = [("X-Forwarded-Proto", "https"), ("SCRIPT_NAME", "/a"), ("A", "b"), ("A", "c")]
     conflict = [*fields, ("X-Forwarded-Proto", "http")]
     with running.connect() as stranger, running.connect(1) as trusted:

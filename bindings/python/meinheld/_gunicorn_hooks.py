@@ -104,7 +104,12 @@ def _refused(environ: Environ) -> Environ:
 def _address(environ: Environ) -> object:
     """As accept(2) gives it: that of a unix socket is a str."""
     host, port = environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", "")
-    return (host, int(port)) if isinstance(port, str) and port.isdigit() else host
+    return (host, _port(port)) if port else host
+
+
+def _port(text: object) -> int:
+    """A port of environ; -1 if the application has made something else of it."""
+    return int(text) if isinstance(text, str) and text.isdecimal() else -1
 
 
 def _proxied(environ: Environ) -> dict[str, Any] | None:
@@ -112,11 +117,11 @@ def _proxied(environ: Environ) -> dict[str, Any] | None:
     if "PROXY_ADDR" not in environ:
         return None
     return {
-        "proxy_protocol": environ["PROXY_PROTOCOL"],
-        "client_addr": environ["REMOTE_ADDR"],
-        "client_port": int(environ["REMOTE_PORT"]),
+        "proxy_protocol": environ.get("PROXY_PROTOCOL"),
+        "client_addr": environ.get("REMOTE_ADDR"),
+        "client_port": _port(environ.get("REMOTE_PORT")),
         "proxy_addr": environ["PROXY_ADDR"],
-        "proxy_port": int(environ["PROXY_PORT"]),
+        "proxy_port": _port(environ.get("PROXY_PORT")),
     }
 
 
