@@ -44,7 +44,7 @@ test: build ## build and run all tests, C and Python
 
 test-ops: build ## the worker under gunicorn's masters of four releases, from PyPI
 	@tools/setup.sh test
-	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/gunicorn
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/ops
 
 test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 	@tools/setup.sh build
@@ -83,7 +83,7 @@ lint: ## clang-format, ruff and mypy, changing nothing
 	@.venv/bin/mypy --python-version 3.10 tests/conftest.py tests/py tests/soak
 	@.venv/bin/mypy --python-version 3.10 tests/diff
 	@.venv/bin/mypy --python-version 3.10 tests/frameworks
-	@.venv/bin/mypy --python-version 3.10 tests/gunicorn
+	@.venv/bin/mypy --python-version 3.10 tests/ops
 	@.venv/bin/mypy tests/build tools bindings/python/gen_native.py
 
 format: ## lay out all files as lint wants them
