@@ -363,6 +363,27 @@ def test_a_factory_that_wants_arguments_is_one_line_and_status_1(folder: Path) -
 # ---- behind proxies
 
 
+def test_forwarded_fields_are_believed_of_who_is_trusted(
+    spawn: Callable[..., Process], folder: Path
+) -> None:
+    (folder / "scheme.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [environ['wsgi.url_scheme'].encode()]\n"
+    )
+    for flags, scheme in (
+        (["--forwarded-allow-ips", "10.0.0.1,127.0.0.0/8"], b"https"),
+        (["--forwarded-allow-ips", "10.0.0.1"], b"http"),
+        ([], b"http"),
+    ):
+        process = spawn(
+            [*MEINHELD, "scheme:application", "--bind", "127.0.0.1:0", *flags], cwd=folder
+        )
+        with Client(("127.0.0.1", served_port(process))) as client:
+            response = client.get("/", fields=[("X-Forwarded-Proto", "https")])
+        assert response.body == scheme
+
+
 def test_the_proxy_protocol_is_spoken_by_who_is_allowed_to(
     spawn: Callable[..., Process], folder: Path
 ) -> None:
