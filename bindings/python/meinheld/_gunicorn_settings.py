@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 1024 * 1024
 MOST_FIELDS: Final = 32768
 
-# Seconds that idle connections are kept once the worker stops (as gunicorn's gthread does).
-DRAIN_IDLE: Final = 2
-
 # Sizes that a request may have, and what no limit is.
 _LIMITS: Final = {
     "limit_request_line": MOST_BYTES,
@@ -97,7 +94,6 @@ def apply(cfg: Config) -> None:
         max_field=size,
         max_head=min(line + 2 + count * (size + 2) + 2, MOST_BYTES),
         keepalive_timeout=cfg.keepalive,
-        drain_idle=DRAIN_IDLE,
     )
     proxy: bool | str = cfg.proxy_protocol  # a bool before gunicorn 25, and version 1 alone
     mode = proxy if isinstance(proxy, str) else "v1" if proxy else "off"
