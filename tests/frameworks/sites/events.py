@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import django
 import meinheld
+from apps import log
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -24,7 +25,7 @@ def watched(pieces: Iterable[bytes]) -> Iterator[bytes]:
     finally:
         exc = sys.exc_info()[0]
         name = exc.__name__ if exc else "its end"
-        print(f"ended by {name}", file=sys.stderr, flush=True)
+        log(f"ended by {name}")
 
 
 def stream(environ: dict[str, object], heartbeat: float) -> Iterator[bytes]:

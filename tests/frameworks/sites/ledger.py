@@ -6,7 +6,6 @@ of threading.local are requests', else threads'."""
 from __future__ import annotations
 
 import os
-import sys
 
 from meinheld import patch
 
@@ -20,6 +19,7 @@ from typing import Any
 
 import django
 import django.db
+from apps import log
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import transaction
@@ -44,7 +44,7 @@ def work(kind: str, name: str, end: str, execute: Execute) -> dict[str, Any]:
     before = execute("SELECT pg_backend_pid(), pg_current_xact_id()::text")
     if kind == "hold":
         continuation = _waiting[name] = Continuation()
-        print(f"{name} waits", file=sys.stderr, flush=True)
+        log(f"{name} waits")
         end = continuation.suspend()
     else:
         server.sleep(0.001)
@@ -97,7 +97,7 @@ class Told:
     def close(self) -> None:
         self._file.close()
         found = django.db.connections.all(initialized_only=True)
-        print(f"{len(found)} connections are known", file=sys.stderr, flush=True)
+        log(f"{len(found)} connections are known")
 
 
 def django_file(request: HttpRequest) -> FileResponse:

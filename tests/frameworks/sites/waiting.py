@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import django
+from apps import log
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -16,10 +16,6 @@ from meinheld.common import Continuation
 from meinheld.middleware import CONTINUATION_KEY, ContinuationMiddleware
 
 _waiting: dict[str, Continuation] = {}
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def suspend(environ: dict[str, Any], name: str) -> str:

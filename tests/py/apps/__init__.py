@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,3 +29,9 @@ def answer(start_response: StartResponse, body: bytes) -> Iterable[bytes]:
     """The plainest good answer."""
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+
+def log(text: object) -> None:
+    """A line on stderr, where tests wait for it; in one write, for several threads may do so."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from meinheld import server
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 TEXT = [("Content-Type", "text/plain")]
 PIECE = bytes(65536)
-
-
-def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 class Closing:
@@ -30,7 +25,7 @@ class Closing:
 
     def close(self) -> None:
         self._closed += 1
-        _log(f"closed {self._closed} times")
+        log(f"closed {self._closed} times")
 
 
 class ClosingSized(Closing):
@@ -92,7 +87,7 @@ def stubborn() -> Iterator[bytes]:
         while True:
             yield PIECE
     except GeneratorExit:
-        _log("closed 1 times")
+        log("closed 1 times")
         yield b"more"
 
 

@@ -19,16 +19,12 @@ from meinheld import server
 from meinheld.common import Continuation
 from meinheld.middleware import CONTINUATION_KEY, ContinuationMiddleware
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 TEXT = [("Content-Type", "text/plain")]
 
 _waiting: dict[str, Continuation] = {}
 _greenlets: dict[str, greenlet] = {}
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def query(environ: Environ, key: str, default: str = "") -> str:

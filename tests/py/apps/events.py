@@ -10,8 +10,8 @@ import meinheld
 from meinheld import ServerSentEvent, server
 from meinheld.sync import Channel, channel
 
-from apps import Environ, StartResponse, answer, by_path
-from apps.continuations import log, query
+from apps import Environ, StartResponse, answer, by_path, log
+from apps.continuations import query
 from apps.tasks import said
 
 _news: Channel[Any] = channel("news", 5)

@@ -10,7 +10,6 @@ import io
 import os
 import resource
 import socket
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from tempfile import SpooledTemporaryFile as Spooled
 from typing import Any
 from urllib.parse import parse_qsl
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -30,11 +29,6 @@ TEXT = [("Content-Type", "text/plain")]
 def opened(path: str, mode: str = "rb", buffering: int = -1) -> Any:
     """What open() returns."""
     return open(path, mode, buffering)
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"{text}\n")  # in one, for several threads may do so
-    sys.stderr.flush()
 
 
 class Logged:
@@ -45,7 +39,7 @@ class Logged:
         self.read = file.read  # the file's own
 
     def close(self) -> None:
-        _log("closed")
+        log("closed")
         self._file.close()
 
 
@@ -54,7 +48,7 @@ class LoggedReader(io.BufferedReader):
 
     def close(self) -> None:
         if not self.closed:
-            _log("closed")
+            log("closed")
         super().close()
 
 
@@ -355,7 +349,7 @@ _asked: ContextVar[str] = ContextVar("asked", default="nobody")
 
 class Asking(Logged):
     def close(self) -> None:
-        _log(f"closed for {_asked.get()}")
+        log(f"closed for {_asked.get()}")
         self._file.close()
 
 

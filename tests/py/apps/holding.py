@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,10 +11,6 @@ from meinheld import server
 def hold_here(gate: str) -> None:
     with open(gate, "rb") as file:
         file.read()
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

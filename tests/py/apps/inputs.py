@@ -4,7 +4,6 @@ the answer."""
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from greenlet import greenlet
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 Calls = list[tuple[str, str]]
 
@@ -69,22 +68,22 @@ def attempt(read: Callable[[], object]) -> str:
 def caught(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Reads to the end in steps of a few bytes, and then on; tells of it in the log, for the client
     may have left, and in the answer."""
-    print("reads", file=sys.stderr)
+    log("reads")
     body = environ["wsgi.input"]
     line = ""
     while not line.startswith(("b''", "Err", "OSE", "Con", "Time")):
         line = attempt(lambda: body.read(3))
     again = [attempt(call) for call in (body.read, body.readline, lambda: body.read(1))]
-    print(f"read: {line}", *again, file=sys.stderr, sep="\n")
+    log("\n".join([f"read: {line}", *again]))
     return answer(start_response, line.encode())
 
 
 def let_through(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    print("reads", file=sys.stderr)
+    log("reads")
     try:
         return answer(start_response, environ["wsgi.input"].read())
     finally:
-        print("read", file=sys.stderr)
+        log("read")
 
 
 def let_through_late(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from meinheld import patch, server
 from meinheld.common import Continuation
+
+from apps import log
 
 patch.patch_local()
 
@@ -32,7 +33,7 @@ class Told:
         self._name = name
 
     def __del__(self) -> None:
-        print(f"{self._name} is gone", file=sys.stderr, flush=True)
+        log(f"{self._name} is gone")
 
 
 kept = threading.local()
@@ -46,7 +47,7 @@ def seen() -> str:
 def wait(name: str) -> Iterable[bytes]:
     kept.value = name
     continuation = _waiting[name] = Continuation()
-    print(f"{name} waits", file=sys.stderr, flush=True)
+    log(f"{name} waits")
     continuation.suspend()
     return [seen().encode()]
 
@@ -87,7 +88,7 @@ def schedule(name: str) -> Iterable[bytes]:
     kept.value = "the request's"
 
     def call() -> None:
-        print(f"{name} sees {seen()}", file=sys.stderr, flush=True)
+        log(f"{name} sees {seen()}")
 
     server.schedule_call(0, call)
     return [b""]

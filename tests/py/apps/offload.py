@@ -11,8 +11,8 @@ from greenlet import greenlet
 from meinheld import server
 from meinheld.offload import await_, run_in_thread
 
-from apps import Environ, StartResponse, answer, by_path
-from apps.continuations import log, outcome, query
+from apps import Environ, StartResponse, answer, by_path, log
+from apps.continuations import outcome, query
 from apps.tasks import said
 
 _variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")

@@ -5,20 +5,14 @@ from __future__ import annotations
 import gc
 import io
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.validate import validator
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 MEBIBYTE = bytes(range(256)) * 4096
 TEXT = [("Content-Type", "text/plain")]
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"{text}\n")  # in one, for several threads may do so
-    sys.stderr.flush()
 
 
 def one_piece(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -112,7 +106,7 @@ def endless(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
             produced += 1
             yield MEBIBYTE
     finally:
-        _log("endless ended")
+        log("endless ended")
 
 
 _calls: set[str] = set()
@@ -126,7 +120,7 @@ def empty_until_called(environ: Environ, start_response: StartResponse) -> Itera
             yield b""
         yield b"called"
     finally:
-        _log("empty ended")
+        log("empty ended")
 
 
 def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -204,7 +198,7 @@ class Closing:
 
     def close(self) -> None:
         self._closed += 1
-        _log(f"closed {self._closed} times")
+        log(f"closed {self._closed} times")
 
 
 def closing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -229,7 +223,7 @@ class LoggedFile(io.BufferedReader):
 
     def close(self) -> None:
         if not self.closed:
-            _log("file closed")
+            log("file closed")
         super().close()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -313,7 +313,7 @@ def written_beyond(environ: Environ, start_response: StartResponse) -> Iterable[
     try:
         write(b"345")
     except ValueError as exc:
-        print(exc, file=sys.stderr, flush=True)
+        log(exc)
     write(b"6")
     return [b"7"]
 
@@ -336,7 +336,7 @@ def start_only(environ: Environ, start_response: StartResponse) -> Iterator[byte
     start_response("200 OK", TEXT)
     yield b""
     yield b""
-    print("waiting", file=sys.stderr, flush=True)
+    log("waiting")
     Path(environ["QUERY_STRING"]).read_bytes()
     yield b"body"
 

@@ -5,21 +5,16 @@ before."""
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 TEXT = [("Content-Type", "text/plain")]
 LENGTH_6 = [*TEXT, ("Content-Length", "6")]
 LENGTH_11 = [*TEXT, ("Content-Length", "11")]
 MEBIBYTE = bytes(range(256)) * 4096
-
-
-def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def wait(environ: Environ) -> None:
@@ -129,7 +124,7 @@ class SlowToClose:
 
     def close(self) -> None:
         wait(self._environ)
-        _log("closed")
+        log("closed")
 
 
 class SlowToCloseSized(SlowToClose):
@@ -163,10 +158,10 @@ def step_by_step(environ: Environ, start_response: StartResponse) -> Iterator[by
     try:
         while True:
             yield b"piece"
-            _log("asked")
+            log("asked")
             wait(environ)
     finally:
-        _log("ended")
+        log("ended")
 
 
 # ---- large
@@ -228,7 +223,7 @@ def cut(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [*TEXT, ("Content-Length", "100000")])
     yield b"x"
     yield MEBIBYTE
-    _log("asked too much")
+    log("asked too much")
 
 
 APPS: dict[str, App] = {

@@ -11,8 +11,8 @@ from greenlet import greenlet
 from meinheld import server
 from meinheld.sync import Channel, Empty, Event, Queue, channel
 
-from apps import Environ, StartResponse, by_path
-from apps.continuations import log, outcome, query
+from apps import Environ, StartResponse, by_path, log
+from apps.continuations import outcome, query
 from apps.tasks import said
 
 _event = Event()

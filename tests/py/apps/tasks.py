@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,13 +14,9 @@ from greenlet import getcurrent, greenlet
 from meinheld import server
 from meinheld.middleware import CONTINUATION_KEY, ContinuationMiddleware
 
-from apps import App, Environ, StartResponse, answer, by_path
+from apps import App, Environ, StartResponse, answer, by_path, log
 
 _variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def said(start_response: StartResponse, value: object) -> Iterable[bytes]:

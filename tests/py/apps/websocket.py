@@ -14,13 +14,9 @@ from greenlet import greenlet
 from meinheld import server
 from meinheld.websocket import WebSocket, WebSocketClosed, WebSocketMiddleware, WebSocketWSGI
 
-from apps import App, Environ, StartResponse, answer, by_path, not_found
+from apps import App, Environ, StartResponse, answer, by_path, log, not_found
 
 Handler = Callable[[WebSocket], object]
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def query(environ: Environ, key: str, default: str = "") -> str:
