@@ -117,8 +117,9 @@ class Loop:
         self.descriptors = Descriptors(self)
         self.upgrades = Upgrades(self)
         self.at_drain = [self.holder.stop, self.upgrades.drain]  # called when one has begun
-        # (parking, value), which may be longer, or (None, function) of post().
-        self._ready: deque[tuple[Any, ...]] = deque()
+        # A parking, one with a value or EXPIRED, or the function of a post(). What resumes most
+        # often makes no tuple, for each brings a collection of garbage nearer (common.Request).
+        self._ready: deque[Parking | tuple[Parking, Any] | Callable[[], None]] = deque()
         self._due = 0  # of _ready: how many are carried out before the next step
         self._over = self._ending = self._draining = self._drained = False
         self._pid = os.getpid()
@@ -228,7 +229,7 @@ class Loop:
 
     def post(self, function: Callable[[], None]) -> None:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
-        self._ready.append((None, function))
+        self._ready.append(function)
         self._wake()
 
     def watch(self, fd: int, ready: Callable[[int, int], None], events: int) -> None:
@@ -419,12 +420,15 @@ class Loop:
         """Carries out the oldest resume or post. Returns False if this greenlet is to end, since
         there are spares enough."""
         self._due -= 1
-        resume = self._ready.popleft()
-        parking: Parking | None = resume[0]
-        value: Any = resume[1]
-        if parking is None:
+        ready = self._ready.popleft()
+        value: object = None
+        if type(ready) is Parking:
+            parking = ready
+        elif isinstance(ready, tuple):
+            parking, value = ready
+        else:
             self.seat.serving = None
-            value()
+            ready()
             return True
         turner = parking._greenlet
         if value is EXPIRED:

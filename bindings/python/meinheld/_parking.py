@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from threading import TIMEOUT_MAX, Lock, get_ident
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from greenlet import GreenletExit, greenlet
 
@@ -59,6 +59,7 @@ class Blocked:
         self._gate.release()
 
 
+@final
 class Parking:
     """A place where one greenlet at a time can wait to be resumed, or one thread of the pool."""
 
@@ -85,13 +86,8 @@ class Parking:
 
     def resume(self, value: object = None) -> None:
         """Makes park() return value, soon: the caller goes on first. From any thread."""
-        self.enqueue((self, value))
-
-    def enqueue(self, resume: tuple[Any, ...]) -> None:
-        """The same by what stands in the loop's queue: this parking, the value, and anything more
-        that is the caller's."""
         loop = self._loop
-        loop._ready.append(resume)
+        loop._ready.append(self if value is None else (self, value))
         # In the loop's own thread this runs before the wait or, as a signal handler, with a byte in
         # the wakeup fd.
         if get_ident() != loop._thread:

@@ -28,6 +28,8 @@ from meinheld._response import ALL, Known, Response
 from meinheld._seat import current_seat, seats
 
 # What Request.told may be; see there.
+_GIVEN: Final = "it has been resumed"
+_THROWN: Final = "it has been resumed with an exception"
 _LATE: Final = "its last suspend timed out"
 _OVER: Final = "its client has left, or its server has stopped"
 
@@ -74,6 +76,7 @@ class Continuation(metaclass=_Found):
     slot: int
     stage: int
     told: object
+    value: Any
 
     if TYPE_CHECKING:  # in place of which _Found.__call__ is called
 
@@ -128,12 +131,12 @@ class Continuation(metaclass=_Found):
             if self.told is None:
                 self._expire()
         told = self.told
-        if type(told) is tuple:
-            self.told = None
-            _, value, error = told
-            if error is None:
+        if told is _GIVEN or told is _THROWN:
+            value, self.value = self.value, None
+            self.told = None  # last, as a resume in a signal handler brings the next value
+            if told is _GIVEN:
                 return value
-            raise error
+            raise value
         if told is _LATE:
             raise _timed_out(seconds)
         self.told = None if type(told) is ServerBusy else _OVER
@@ -170,14 +173,15 @@ class Continuation(metaclass=_Found):
         with _lock:
             parking, told = self._take(), self.told
             if told is not None:
-                if type(told) is tuple and not self._is_over():
+                if (told is _GIVEN or told is _THROWN) and not self._is_over():
                     raise OSError("this continuation has been resumed already")
                 return False
             if self._is_over() if parking is None else parking._loop._over:
                 return False
-            self.told = told = (parking, value, error)
+            self.value = value if error is None else error
+            self.told = _GIVEN if error is None else _THROWN
         if parking is not None:
-            parking.enqueue(told)
+            parking.resume()
         return True
 
     def _is_over(self) -> bool:
@@ -229,10 +233,11 @@ class Request(Response, Continuation, metaclass=_Made):
         # way there. Each object that is made anew brings a collection of garbage nearer, which
         # looks at all that thousands of suspended requests hold.
         "place",
-        # None: it runs, or is suspended; a tuple, (its parking or None, value, error): resumed with
-        # that, and it has not taken it yet; an Interruption: that has ended its wait, and it has
-        # not gone on yet; _LATE, _OVER: it runs after a wait that has ended so.
+        # None: it runs, or is suspended; _GIVEN, _THROWN: resumed with what is in value, and it has
+        # not taken that yet; an Interruption: that has ended its wait, and it has not gone on yet;
+        # _LATE, _OVER: it runs after a wait that has ended so.
         "told",
+        "value",
     )
 
 
