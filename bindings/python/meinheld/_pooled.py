@@ -125,7 +125,7 @@ class PooledGateway(Gateway):
         response.share = 0
         response.stage = NOTHING
         response.stream = None
-        response.told = None
+        response.told = response.place = None
         response.of_head = waiting[2]["REQUEST_METHOD"] == "HEAD"
         seat = seats[get_ident()]
         seat.serving = response

@@ -277,7 +277,7 @@ class Gateway:
         response.head = None
         response.share = SHARE
         response.stage = NOTHING
-        response.told = None
+        response.told = response.place = None
         if self._continues:
             environ[CONTINUATION_KEY] = response
         self._seat.serving = response
