@@ -114,8 +114,20 @@ def test_a_unix_socket_and_several_binds(unix_path: str, start: Start) -> None:
     master.wait_for_log(unix_path)
     assert master.get("/pid")
     with Client(unix_path) as client:
-        environ = json.loads(client.get("/environ").body)
-    assert (environ["REMOTE_ADDR"], environ["SERVER_NAME"]) == ("", "localhost")
+        for host, named in [
+            ("shop.example", ("shop.example", "80")),
+            ("shop.example:8080", ("shop.example", "8080")),
+            ("shop.example:", ("shop.example", "80")),
+            ("[::1]", ("[::1]", "80")),
+            ("[::1]:81", ("[::1]", "81")),
+            ("", ("localhost", "80")),
+        ]:
+            client.send(b"GET /environ HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode())
+            environ = json.loads(client.read_response().body)
+            assert environ["REMOTE_ADDR"] == ""
+            assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == named
+        client.send(b"GET /environ HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n")
+        assert json.loads(client.read_response().body)["SERVER_PORT"] == "443"
 
 
 # ---- the application

@@ -25,6 +25,7 @@ from meinheld import _errorlog, _gunicorn_settings, _running, _sockets
 from meinheld._files import ReadFileWrapper
 from meinheld._gunicorn_hooks import Hooks
 from meinheld._gunicorn_log import LogStream, error_log
+from meinheld._gunicorn_names import name_by_host
 from meinheld._hints import EARLY_HINTS
 from meinheld._loop import Loop
 from meinheld._native import lib
@@ -77,10 +78,13 @@ class MeinheldWorker(Worker):
         if not self.cfg.sendfile:
             variables["wsgi.file_wrapper"] = ReadFileWrapper
         self._listeners = _sockets.adopt(each.fileno() for each in self.sockets)
+        layers = [hooks.wrap] if hooks.has_pre else []
+        if not all(listener.port for listener in self._listeners):  # some are unix sockets
+            layers.append(name_by_host)
         hosting = _running.Hosting(
             attend=self._attend,
             variables=variables,
-            layers=[hooks.wrap] if hooks.has_pre else [],
+            layers=layers,
             observer=hooks if hooks.has_any else None,
             listeners=self._listeners,
             most_requests=self.max_requests if self.cfg.max_requests else 0,
