@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from greenlet import getcurrent, greenlet
 from meinheld._events import Event, Texts
 from meinheld._hub import new_hub
 from meinheld._limits import Limits
-from meinheld._loop import MAX_SPARES, Loop
+from meinheld._loop import MAX_SPARES, MOST_DUE, Loop
 from meinheld._native import ffi, lib
 from meinheld._parking import EXPIRED, Parking
 
@@ -217,6 +218,34 @@ def test_a_storm_of_resumes_does_not_starve_the_rest() -> None:
 
     run(storm)
     assert seen == [EXPIRED]
+
+
+def test_a_socket_has_its_turn_among_thousands_of_resumes() -> None:
+    done = 0
+    seen: list[int] = []
+
+    def storm(loop: Loop) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            parking = Parking(loop)
+
+            def count() -> None:
+                nonlocal done
+                done += 1
+                if done == 1:
+                    theirs.send(b"x")
+                if done == 20 * MOST_DUE:
+                    parking.resume()
+
+            loop.watch(ours.fileno(), lambda fd, events: seen.append(done), lib.MH_READ)
+            for _ in range(20 * MOST_DUE):
+                loop.post(count)
+            parking.park()
+            loop.unwatch(ours.fileno())
+        loop.stop()
+
+    run(storm)
+    assert seen[0] <= MOST_DUE
 
 
 # ---- timeouts
