@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from harness import wait_until
+from harness import EXAMPLES, wait_until
 from master import NEWEST, OLDEST, Master
 from rawclient import CHUNKED, Client, chunked, request
 
@@ -128,6 +128,18 @@ def test_a_unix_socket_and_several_binds(unix_path: str, start: Start) -> None:
             assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == named
         client.send(b"GET /environ HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n")
         assert json.loads(client.read_response().body)["SERVER_PORT"] == "443"
+
+
+def test_the_example_s_configuration_is_honoured(start: Start) -> None:
+    configuration = str(EXAMPLES / "gunicorn.conf.py")
+    master = start("examples.hello:hello_world", "-c", configuration, cwd=EXAMPLES.parent)
+    master.wait_for_workers(2)
+    assert master.get("/") == b"Hello world!"
+    with master.connect() as client:
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        client.send(head % (1024 * 1024 + 1))
+        assert client.read_response().status == 413
+    wait_until(lambda: '"GET / HTTP/1.1" 200 ' in master.out, "logged the request")
 
 
 # ---- the application
