@@ -1,9 +1,10 @@
 #!/bin/bash
 # Runs the Python tests on the installed package with every Python at hand: what `pip install .` makes for the oldest
-# CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own. The first
-# and the last of them run all tests, once: what make test does twice, in a pool of threads or on bodies that are still
-# coming, it does on one Python. Between these, a few files run that meet all of what differs from Python to Python.
-# What a browser shows depends on no Python: make test looks at that.
+# CPython is installed into all of them, which holds the stable ABI to its word; PyPy gets a build of its own. The last
+# of them runs all tests, once: what make test does twice, in a pool of threads or on bodies that are still coming, it
+# does on one Python. The others run a few files that meet all of what differs from Python to Python; the first as well
+# as the last tests/frameworks too, as between these the frameworks' releases are those of a neighbour. What a browser
+# shows depends on no Python: make test looks at that.
 #
 # environment: PYTHONS (default: pypy3 python3.10 python3.12 python3.13; the last one's summary comes last; 3.11 is what
 # CI runs make test by)
@@ -12,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 work=.build/pythons
 limit=1500 # seconds for the tests of one interpreter
-# For a Python between the first and the last: applications of every kind, greenlets, contexts, signals, threads, what
+# For all Pythons but the last: applications of every kind, greenlets, contexts, signals, threads, what
 # is patched, and every name that there is.
 few=(hello wsgi environ streams files continuation tasks locals patch msocket signals threads sync_served websocket names)
 
@@ -47,24 +48,26 @@ find_python() {
     done < <(candidates "$1")
 }
 
-# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty; all tests if $4
-# is set, else the few.
+# Tests with interpreter $1 in directory $2; the wheel is $3, or built from the tree if that is empty; the few if $4 is
+# set, else all; with frameworks if $5 is.
 run_tests() {
-    local python=$1 directory=$2 wheel=$3 all=$4
+    local python=$1 directory=$2 wheel=$3 only_few=$4 frameworks=$5
     "$python" -m venv --clear "$directory/venv"
     local pip=("$directory/venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
     if [ -z "$wheel" ]; then
         "${pip[@]}" wheel --no-deps --wheel-dir "$directory" .
         wheel=$(echo "$directory"/*.whl)
     fi
-    "${pip[@]}" install "${wheel}[test${all:+,frameworks}]"
-    local tests=(tests/py tests/frameworks --ignore tests/frameworks/test_chat_page.py)
-    if [ -z "$all" ]; then
+    "${pip[@]}" install "${wheel}[test${frameworks:+,frameworks}]"
+    local tests=(tests/py)
+    if [ -n "$only_few" ]; then
         tests=("${few[@]/#/tests/py/test_}")
         tests=("${tests[@]/%/.py}")
     fi
-    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 \
-        "${tests[@]}" --once -k 'not while_it_comes'
+    # What tests/frameworks does in a pool of threads has threads among its parameters.
+    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 --once \
+        "${tests[@]}" ${frameworks:+tests/frameworks} --ignore tests/frameworks/test_chat_page.py \
+        -k 'not while_it_comes and not threads- and not threads]'
 }
 
 rm -rf "$work"
@@ -89,16 +92,17 @@ status=0
 shared= # the wheel of the oldest CPython
 last=$((${#names[@]} - 1))
 for ((i = 0; i <= last; i++)); do
-    name=${names[i]} python=${pythons[i]} all=
+    name=${names[i]} python=${pythons[i]} only_few=yes frameworks=
     if ((i == 0 || i == last)); then
-        all=yes
+        frameworks=yes
     fi
+    ((i < last)) || only_few=
     echo "== $name: $("$python" -c 'import sys; print(sys.version)' | tr '\n' ' ')"
     directory=$work/$name
     if [ "$name" = pypy3 ]; then
-        run_tests "$python" "$directory" '' "$all" || status=1
+        run_tests "$python" "$directory" '' "$only_few" "$frameworks" || status=1
     else
-        run_tests "$python" "$directory" "$shared" "$all" || status=1
+        run_tests "$python" "$directory" "$shared" "$only_few" "$frameworks" || status=1
         [ -n "$shared" ] || shared=$(compgen -G "$directory/*-abi3-*.whl" || true)
     fi
 done

@@ -36,5 +36,4 @@ def test_a_header_of_another_version_is_refused(serve: Serve, tmp_path: Path) ->
     backend = serve(ENVIRON, proxy_protocol="v2").port
     with nginx(tmp_path / "nginx", backend) as address, Client(address) as client:
         client.send(request())
-        assert client.read_response().status == 400
-        client.expect_close()
+        assert client.read_response().status == 400  # what follows is nginx's: a close or a reset
