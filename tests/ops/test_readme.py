@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from harness import HERE, Process, tool, wait_until
+from harness import HERE, Process, do_without, tool, wait_until
 from markdown_it import MarkdownIt
 
 ROOT = HERE.parents[1]
@@ -78,14 +78,8 @@ class Reader:
         argv = ["setsid", "bash", "-euc", f"exec {text}"]
         env = {**dict.fromkeys(os.environ.keys() - self.env.keys(), ""), **self.env}
         process = self._spawn(argv, cwd=cwd or self.checkout, env=env)
-
-        def accepts() -> bool:
-            assert process.popen.poll() is None, process.log
-            with socket.socket() as client:
-                return client.connect_ex(ADDRESS) == 0
-
         try:
-            wait_until(accepts, "served")
+            process.wait_for_port(ADDRESS[1])
             yield
             os.killpg(process.pid, signal.SIGINT)
             process.wait()
@@ -119,7 +113,7 @@ def test_every_block_of_the_readme_does_what_it_says(tmp_path: Path, spawn: Spaw
         tool(name)
     with socket.socket() as probe:
         if probe.connect_ex(ADDRESS) == 0:
-            pytest.skip("something listens on port 8000 already")
+            do_without("something listens on port 8000 already")
     blocks = iter(read_blocks())
     reader = Reader(tmp_path, spawn)
     ask = CURL + "http://127.0.0.1:8000/"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from rawclient import Address, Client
@@ -43,7 +44,11 @@ def tool(name: str, mode: int = os.F_OK | os.X_OK) -> str:
     the test is skipped, but on CI, which installs them all, it fails."""
     if path := shutil.which(name, mode):
         return path
-    message = f"{name} is not installed"
+    do_without(f"{name} is not installed")
+
+
+def do_without(message: str) -> NoReturn:
+    """Skips a test that can't be run here; on CI, where all can, it fails."""
     if os.environ.get("TESTS_IN_CI"):
         pytest.fail(message)
     pytest.skip(message)
@@ -133,6 +138,16 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail(f"the process did not end; its log:\n{self.log}")
+
+    def wait_for_port(self, port: int) -> None:
+        """Returns once somebody listens at 127.0.0.1 there; fails the test if it ends before."""
+
+        def listens() -> bool:
+            assert self.popen.poll() is None, self.log
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(listens, "listened")
 
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from commandline import HELLO, MEINHELD, SERVES, refusal, served_port
-from harness import HERE, Process, wait_until
+from harness import HERE, Process
 from meinheld import __version__
 from meinheld._addresses import SYSTEMD, parse_address
 from privilege import without_port_80
@@ -417,15 +417,7 @@ def test_the_readme_of_the_first_release_runs_with_bytes_in_its_body(
     program.write_text(text)
     process = spawn([sys.executable, str(program)], cwd=folder)
 
-    def answers() -> bool:
-        assert process.popen.poll() is None, process.log
-        try:
-            Client(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    wait_until(answers, "listened")
+    process.wait_for_port(port)
     with Client(("127.0.0.1", port)) as client:
         response = client.get()
     assert (response.status, response.body) == (200, b"Hello world!")

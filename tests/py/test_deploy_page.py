@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commandline import MEINHELD
-from harness import HERE, Process, listening_socket, tool, wait_until
+from harness import HERE, Process, listening_socket, tool
 from rawclient import Client
 
 PAGE = HERE.parent.parent / "docs" / "deploy.md"
@@ -83,15 +83,7 @@ def site(spawn: Spawn, folder: Path) -> Callable[..., Process]:
 def ask(process: Process, port: int) -> bytes:
     """What is answered at that port, once a proxy listens there."""
 
-    def listens() -> bool:
-        assert process.popen.poll() is None, process.log
-        try:
-            Client(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    wait_until(listens, "listened")
+    process.wait_for_port(port)
     with Client(("127.0.0.1", port)) as client:
         first = client.get(host="shop.example")
         second = client.get(host="shop.example")

@@ -150,6 +150,7 @@ def test_a_switch_is_taken_back_by_a_flag_and_by_a_variable(write: Write) -> Non
         ("proxy_protocol", "v3", "not off, v1, v2 or auto"),
         ("proxy_allow_ips", "10.0.0.1/8", "neither an address, a network nor *: "),
         ("forwarded_allow_ips", "localhost", "neither an address, a network nor *: "),
+        ("proxy_allow_ips", "fe80::1%eth0", "neither an address, a network nor *: "),
         ("static", "static", "not of the form PREFIX=DIRECTORY"),
         ("static", "/static=", "not of the form PREFIX=DIRECTORY"),
         ("static", "static=.", "prefix must be a path like /static, not 'static'"),

@@ -14,7 +14,7 @@ half's tables, but for the templates of blocks, which are dropped when they are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meinheld._forwarded import Forwarded
 
 Environ = dict[str, Any]
+Application = Callable[[Environ, Any], Iterable[bytes]]
 
 # What every request brings before its fields; the wire knows them in this order.
 _FIXED = (

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Callable, Final, Union
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Callable, Final
 
-from meinheld._environ import JOINTS, Environ, field_key, unescape
-
-Application = Callable[[Environ, Any], Iterable[bytes]]
+from meinheld._environ import JOINTS, Application, Environ, field_key, unescape
+from meinheld._networks import Network, parse_network
 
 Complain = Callable[[str, None], None]  # an error log
 
@@ -44,7 +43,6 @@ _BAD_REQUEST: Final = ("400 Bad Request", b"Bad Request\n")
 _FAILED: Final = ("500 Internal Server Error", b"Internal Server Error\n")
 
 _Answer = tuple[str, bytes]
-_Network = Union[IPv4Network, IPv6Network]
 
 
 class Forwarded:
@@ -189,9 +187,9 @@ def _texts(name: str, values: Iterable[str]) -> list[str]:
     return texts
 
 
-def _network(text: str) -> _Network:
+def _network(text: str) -> Network:
     try:
-        return ip_network(text)
+        return parse_network(text)
     except ValueError as exc:
         raise ValueError(f"allow_ips: {text!r} is no address, network or *: {exc}") from None
 

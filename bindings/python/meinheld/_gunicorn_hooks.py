@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from meinheld._accesslog import End
-from meinheld._environ import Environ
+from meinheld._environ import Application, Environ
 from meinheld._gunicorn_log import wants_access
 from meinheld._gunicorn_settings import is_hooked
 from meinheld._logformat import RAW_LINE
@@ -22,7 +22,6 @@ from meinheld._loop import Loop
 from meinheld._native import lib
 from meinheld._response import Response as ServerResponse
 from meinheld._seat import current_seat
-from meinheld._wsgi import Application
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from meinheld._environ import Environ
-from meinheld._wsgi import Application
+from meinheld._environ import Application, Environ
 
 _PORTS: Final = {"http": "80", "https": "443"}
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from meinheld._accesslog import Ends
 from meinheld._body import send_result
-from meinheld._environ import Environ, Place
+from meinheld._environ import Application, Environ, Place
 from meinheld._forwarded import Forwarded
 from meinheld._kept import Sent
 from meinheld._loop import Loop
@@ -21,7 +21,7 @@ from meinheld._native import ffi, lib
 from meinheld._pool import Pool
 from meinheld._response import ALL, NOTHING, ErrorLog, Known
 from meinheld._seat import seats
-from meinheld._wsgi import Application, Gateway, Layer, layered
+from meinheld._wsgi import Gateway, Layer, layered
 from meinheld.common import Request
 
 # A request that waits for a thread, and what is to be called when it has been served.

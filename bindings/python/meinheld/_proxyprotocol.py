@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, Union
 
 from meinheld._native import lib
+from meinheld._networks import Named, parse_network
 
 _KINDS: Final = (
     str,
@@ -16,14 +17,7 @@ _KINDS: Final = (
     ipaddress.IPv4Network,
     ipaddress.IPv6Network,
 )
-_AllowIp = Union[
-    str,
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-    ipaddress.IPv4Network,
-    ipaddress.IPv6Network,
-]
-AllowIps = Union[_AllowIp, Iterable[_AllowIp]]
+AllowIps = Union[Named, Iterable[Named]]
 
 _MODES: Final = {
     "off": lib.MH_PROXY_OFF,
@@ -65,10 +59,8 @@ def _check_network(entry: object) -> str:
         return "*"
     if not isinstance(entry, _KINDS):
         raise TypeError(f"allow_ips must have str or addresses in it, not {entry!r}")
-    if "%" in str(entry):  # the zone of an IPv6 address, which no peer's has
-        raise ValueError(f"allow_ips must have no zones: {str(entry)!r}")
     try:
-        network = ipaddress.ip_network(entry)
+        network = parse_network(entry)
     except ValueError as exc:
         raise ValueError(
             f"allow_ips must be addresses and networks such as 10.0.0.0/8, or '*': {exc}"

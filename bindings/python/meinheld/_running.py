@@ -14,7 +14,7 @@ from typing import Any
 
 from meinheld import _errorlog, _hub, _locals, _tasks
 from meinheld._accesslog import AccessLog, Ends, Observer, OpenLog
-from meinheld._environ import Place
+from meinheld._environ import Application, Place
 from meinheld._forwarded import Forwarded
 from meinheld._limits import Limits
 from meinheld._loop import Loop
@@ -26,7 +26,7 @@ from meinheld._signals import Signals
 from meinheld._sockets import Listener
 from meinheld._static import StaticFiles
 from meinheld._watchdog import Heartbeat, WatchedSeat, call_each, watched
-from meinheld._wsgi import Application, Gateway, Layer
+from meinheld._wsgi import Gateway, Layer
 
 
 def _nothing() -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from ipaddress import ip_network
 from typing import Any, Final, Optional, Union
 
 from meinheld._accesslog import parse_format
 from meinheld._addresses import parse_address
 from meinheld._limits import Limits, check_number, count, seconds
+from meinheld._networks import parse_network
 from meinheld._static import check_prefix
 
 Value = Union[None, bool, int, float, str, tuple[str, ...]]
@@ -56,7 +56,7 @@ def parse_static(text: str) -> tuple[str, str]:
 def _check_network(text: str) -> None:
     try:
         if text != "*":
-            ip_network(text)
+            parse_network(text)
     except ValueError as exc:
         raise ValueError(f"neither an address, a network nor *: {exc}") from None
 

@@ -17,7 +17,7 @@ from greenlet import GreenletExit
 from meinheld._accesslog import Ends
 from meinheld._body import LEAVING, send_result
 from meinheld._client import CLIENT
-from meinheld._environ import Environ, Place, Plans
+from meinheld._environ import Application, Environ, Place, Plans
 from meinheld._errors import ERRORS
 from meinheld._events import Event, Texts
 from meinheld._exceptions import ClientDisconnected, Interruption
@@ -46,7 +46,6 @@ from meinheld._uploads import Uploads
 from meinheld.common import Request
 from meinheld.middleware import CONTINUATION_KEY, unwrap
 
-Application = Callable[[Environ, Any], Iterable[bytes]]
 Layer = Callable[[Application], Application]
 
 # The part of a request's name that is its slot.

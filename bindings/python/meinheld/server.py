@@ -13,7 +13,7 @@ from greenlet import getcurrent, greenlet
 from meinheld import _accesslog, _errorlog, _running, _sockets, _tasks
 from meinheld._checks import integer, number
 from meinheld._descriptors import cancel_wait, trampoline
-from meinheld._environ import check_variables
+from meinheld._environ import Application, check_variables
 from meinheld._exceptions import timeout
 from meinheld._forwarded import (
     ALLOW_IPS,
@@ -28,7 +28,6 @@ from meinheld._running import settings as _settings
 from meinheld._sockets import Address
 from meinheld._static import Directory, check_files, check_prefix
 from meinheld._tasks import schedule_call, sleep, spawn
-from meinheld._wsgi import Application
 
 __all__ = [
     "cancel_wait",
