@@ -126,11 +126,11 @@ static inline char *put_field(char *q, mh_str name, mh_str value) {
 
 /* Connection, which names Upgrade where that is among the fields (RFC 9110 7.8). */
 static char *put_connection(char *q, const mh__head_extra *extra, bool upgrade) {
-    if (extra->connection == MH__CONN_SILENT && !upgrade) return q;
+    if (extra->connection == MH__CONNECTION_SILENT && !upgrade) return q;
     q = PUT_TEXT(q, "Connection: ");
-    if (extra->connection == MH__CONN_CLOSE) q = PUT_TEXT(q, "close");
-    if (extra->connection == MH__CONN_KEEP_ALIVE) q = PUT_TEXT(q, "keep-alive");
-    if (upgrade && extra->connection != MH__CONN_SILENT) q = PUT_TEXT(q, ", ");
+    if (extra->connection == MH__CONNECTION_CLOSE) q = PUT_TEXT(q, "close");
+    if (extra->connection == MH__CONNECTION_KEEP_ALIVE) q = PUT_TEXT(q, "keep-alive");
+    if (upgrade && extra->connection != MH__CONNECTION_SILENT) q = PUT_TEXT(q, ", ");
     if (upgrade) q = PUT_TEXT(q, "upgrade");
     return PUT_TEXT(q, "\r\n");
 }

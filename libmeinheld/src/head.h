@@ -33,16 +33,18 @@ enum mh__head_frame {
     MH__FRAME_CHUNKED /* Transfer-Encoding: chunked */
 };
 
+enum mh__head_connection { /* what Connection says */
+                           MH__CONNECTION_SILENT,
+                           MH__CONNECTION_CLOSE,
+                           MH__CONNECTION_KEEP_ALIVE
+};
+
 typedef struct mh__head_extra {
     mh_str date;   /* IMF-fixdate, 29 bytes; n == 0: none (interim responses) */
     mh_str server; /* n == 0: none */
     enum mh__head_frame frame;
     uint64_t length;
-    enum {
-        MH__CONN_SILENT,
-        MH__CONN_CLOSE,
-        MH__CONN_KEEP_ALIVE
-    } connection; /* what Connection says */
+    enum mh__head_connection connection;
 } mh__head_extra;
 
 /* Writes the head of a checked plan: status line, the host's fields but Content-Length, ours, the

@@ -69,9 +69,10 @@ static void plan_connection(mh_req *req, mh__head_extra *extra) {
         c->last = true;
         /* A client that did not ask for it may be sending its next request already. */
         if (req->framing.keep_alive || !req->body_done) c->linger = true;
-        extra->connection = MH__CONN_CLOSE;
+        extra->connection = MH__CONNECTION_CLOSE;
     } else {
-        extra->connection = req->head.minor == 0 ? MH__CONN_KEEP_ALIVE : MH__CONN_SILENT;
+        extra->connection =
+            req->head.minor == 0 ? MH__CONNECTION_KEEP_ALIVE : MH__CONNECTION_SILENT;
     }
 }
 
@@ -133,7 +134,7 @@ int mh_res_inform(mh_req *req, int status, const mh_str *fields, size_t n) {
     if (req->head.minor == 0) return MH_OK; /* RFC 9110 15.2 */
     char *p = mh__outq_reserve(&req->srv->out, &req->conn->out, plan.size);
     if (!p) return MH_ENOMEM;
-    const mh__head_extra extra = {.frame = MH__FRAME_NONE, .connection = MH__CONN_SILENT};
+    const mh__head_extra extra = {.frame = MH__FRAME_NONE, .connection = MH__CONNECTION_SILENT};
     mh__outq_commit(&req->conn->out, mh__head_write(p, &plan, &extra));
     if (status == 100) req->continued = true;
     mh__conn_written(req->conn);
@@ -338,7 +339,7 @@ void mh__res_refuse(mh__conn *c, int status, bool is_head) {
                             .server = srv->server_field,
                             .frame = MH__FRAME_LENGTH,
                             .length = reason.n + 1,
-                            .connection = MH__CONN_CLOSE};
+                            .connection = MH__CONNECTION_CLOSE};
     if (mh__head_check(&plan, srv->server_field.n) < 0) return;
     char *p = mh__outq_reserve(&srv->out, &c->out, plan.size + reason.n + 1);
     if (!p) return;

@@ -61,7 +61,7 @@ static void a_head_is_status_line_fields_ours_and_an_empty_line(void) {
                             .server = STR("meinheld/1.0"),
                             .frame = MH__FRAME_LENGTH,
                             .length = 13,
-                            .connection = MH__CONN_SILENT};
+                            .connection = MH__CONNECTION_SILENT};
 
     REQUIRE(check_plan(&plan, 200, "OK", fields, 12) == MH_OK);
     CHECK(!plan.has_date && !plan.has_server && !plan.has_length);
@@ -94,8 +94,8 @@ static void framing_and_connection_are_written_by_the_library(void) {
         {{.frame = MH__FRAME_LENGTH, .length = 10}, "Content-Length: 10\r\n"},
         {{.frame = MH__FRAME_LENGTH, .length = UINT64_MAX},
          "Content-Length: 18446744073709551615\r\n"},
-        {{.frame = MH__FRAME_NONE, .connection = MH__CONN_CLOSE}, "Connection: close\r\n"},
-        {{.frame = MH__FRAME_CHUNKED, .connection = MH__CONN_KEEP_ALIVE},
+        {{.frame = MH__FRAME_NONE, .connection = MH__CONNECTION_CLOSE}, "Connection: close\r\n"},
+        {{.frame = MH__FRAME_CHUNKED, .connection = MH__CONNECTION_KEEP_ALIVE},
          "Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n"},
     };
     mh__head_plan plan;
@@ -111,11 +111,11 @@ static void framing_and_connection_are_written_by_the_library(void) {
 static void a_426_says_to_what_and_connection_names_that(void) {
     static const char *const fields[] = {"upGrade", "websocket", NULL};
     static const struct {
-        int connection;
+        enum mh__head_connection connection;
         const char *want;
-    } cases[] = {{MH__CONN_SILENT, "upgrade"},
-                 {MH__CONN_CLOSE, "close, upgrade"},
-                 {MH__CONN_KEEP_ALIVE, "keep-alive, upgrade"}};
+    } cases[] = {{MH__CONNECTION_SILENT, "upgrade"},
+                 {MH__CONNECTION_CLOSE, "close, upgrade"},
+                 {MH__CONNECTION_KEEP_ALIVE, "keep-alive, upgrade"}};
     mh__head_plan plan;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -137,7 +137,7 @@ static void the_largest_head_fits_into_its_size(void) {
                             .server = STR("s"),
                             .frame = MH__FRAME_LENGTH,
                             .length = UINT64_MAX,
-                            .connection = MH__CONN_KEEP_ALIVE};
+                            .connection = MH__CONNECTION_KEEP_ALIVE};
 
     REQUIRE(check_plan(&plan, 426, "r", fields, 1) == MH_OK);
     check_written(

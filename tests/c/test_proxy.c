@@ -86,8 +86,8 @@ static void of_unknown_the_rest_of_the_line_is_ignored(void) {
     static const char *const rows[] = {"PROXY UNKNOWN\r\n", "PROXY UNKNOWN \r\n",
                                        "PROXY UNKNOWN 192.0.2.1 192.0.2.2 5000 443\r\n",
                                        "PROXY UNKNOWN what ever  it\tis \xff\r\n",
-                                       "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-                                       "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"};
+                                       ("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+                                        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n")};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check_taken(MH_PROXY_V1, rows[i], strlen(rows[i]), "1 UNKNOWN  0  0");
 }

@@ -151,8 +151,8 @@ static char *print_head(const response *r, const mh__head_extra *extra, size_t *
     if (extra->frame == MH__FRAME_LENGTH)
         fprintf(out, "Content-Length: %llu\r\n", (unsigned long long)extra->length);
     if (extra->frame == MH__FRAME_CHUNKED) fputs("Transfer-Encoding: chunked\r\n", out);
-    if (extra->connection == MH__CONN_CLOSE) fputs("Connection: close\r\n", out);
-    if (extra->connection == MH__CONN_KEEP_ALIVE) fputs("Connection: keep-alive\r\n", out);
+    if (extra->connection == MH__CONNECTION_CLOSE) fputs("Connection: close\r\n", out);
+    if (extra->connection == MH__CONNECTION_KEEP_ALIVE) fputs("Connection: keep-alive\r\n", out);
     fputs("\r\n", out);
     if (fclose(out) != 0) abort();
     return text;
@@ -206,7 +206,7 @@ static void check_write(const response *r, const verdict *v, const mh__head_plan
     FUZZ_CHECK(got_n == want_n && memcmp(got, want, got_n) == 0);
 
     size_t n_fields = r->n - (size_t)v->lengths + (extra.date.n > 0) + (extra.server.n > 0) +
-                      (extra.frame != MH__FRAME_NONE) + (extra.connection != MH__CONN_SILENT);
+                      (extra.frame != MH__FRAME_NONE) + (extra.connection != MH__CONNECTION_SILENT);
     check_read_back(got, got_n, n_fields, &extra);
     free(want);
     free(got);
