@@ -6,12 +6,10 @@ usage: check_example.py PROGRAM SOURCE
 from __future__ import annotations
 
 import http.client
-import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
-PATIENCE = 30  # seconds that only a failure waits
+from program import PATIENCE, serving
 
 
 def get(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
@@ -40,16 +38,8 @@ def check(port: int, source: Path) -> None:
 
 def main() -> None:
     program, source = sys.argv[1], Path(sys.argv[2])
-    assert len(source.read_text().splitlines()) < 80
-    with subprocess.Popen([program, str(source), "0"], stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            port = urlsplit(server.stdout.readline().strip()).port
-            assert port is not None
-            check(port, source)
-            assert server.poll() is None
-        finally:
-            server.terminate()
+    with serving(source, [program, str(source), "0"]) as port:
+        check(port, source)
 
 
 if __name__ == "__main__":

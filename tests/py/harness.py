@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 from rawclient import Address, Client
@@ -29,14 +29,17 @@ CHAINED = (
 # How long a test waits for anything: generous, since only a failure ever waits that long.
 PATIENCE = 20.0
 
+Found = TypeVar("Found")
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Returns once condition() is true; fails the test after PATIENCE seconds."""
+
+def wait_until(condition: Callable[[], Found], what: str) -> Found:
+    """Returns what condition() does once that is true; fails the test after PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"in {PATIENCE:g} s: never {what}")
         time.sleep(0.002)
+    return found
 
 
 def tool(name: str, mode: int = os.F_OK | os.X_OK) -> str:
@@ -274,3 +277,12 @@ def serving(
     assert ended == status, f"the server ended with {ended}; its log:\n{server.log}"
     logged = count_tracebacks(server.log)
     assert logged == tracebacks, f"{logged} tracebacks, not {tracebacks}:\n{server.log}"
+
+
+def environ_of(client: Client, data: bytes) -> dict[str, Any]:
+    """Sends raw bytes to apps.environ and returns the environ that they led to."""
+    client.send(data)
+    response = client.read_response()
+    assert response.status == 200, response
+    result: dict[str, Any] = json.loads(response.body)
+    return result

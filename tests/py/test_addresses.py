@@ -3,27 +3,17 @@ application makes of them, by each kind of listener."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from harness import Server
+from harness import Server, environ_of
 from meinheld import server as settings
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
 ENVIRON = "apps.environ:app"
-
-
-def environ_of(client: Client, data: bytes) -> dict[str, Any]:
-    """Sends raw bytes and returns the environ that they led to."""
-    client.send(data)
-    response = client.read_response()
-    assert response.status == 200, response
-    result: dict[str, Any] = json.loads(response.body)
-    return result
 
 
 def url_of(environ: dict[str, Any]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from harness import Server
+from harness import Server, environ_of
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
@@ -38,15 +37,6 @@ ALWAYS = {
     "wsgi.file_wrapper",
     "meinheld.client",
 }
-
-
-def environ_of(client: Client, data: bytes) -> dict[str, Any]:
-    """Sends raw bytes and returns the environ that they led to."""
-    client.send(data)
-    response = client.read_response()
-    assert response.status == 200, response
-    result: dict[str, Any] = json.loads(response.body)
-    return result
 
 
 def test_a_plain_request_has_these_keys_and_no_others(serve: Serve) -> None:

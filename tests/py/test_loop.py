@@ -237,11 +237,11 @@ def test_a_socket_has_its_turn_among_thousands_of_resumes() -> None:
                 if done == 20 * MOST_DUE:
                     parking.resume()
 
-            loop.watch(ours.fileno(), lambda fd, events: seen.append(done), lib.MH_READ)
+            loop.watches.add(ours.fileno(), lambda fd, events: seen.append(done), lib.MH_READ)
             for _ in range(20 * MOST_DUE):
                 loop.post(count)
             parking.park()
-            loop.unwatch(ours.fileno())
+            loop.watches.remove(ours.fileno())
         loop.stop()
 
     run(storm)

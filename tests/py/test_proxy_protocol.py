@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server
+from harness import Server, environ_of
 from meinheld import server as settings
 from proxyheaders import IPV4, IPV6, Ends, block, line
 from rawclient import Client, chunked, request
@@ -18,15 +18,6 @@ from rawclient import Client, chunked, request
 Serve = Callable[..., Server]
 ENVIRON = "apps.environ:app"
 PROXY = ("PROXY_PROTOCOL", "PROXY_ADDR", "PROXY_PORT")
-
-
-def environ_of(client: Client, data: bytes) -> dict[str, Any]:
-    """Sends raw bytes and returns the environ that they led to."""
-    client.send(data)
-    response = client.read_response()
-    assert response.status == 200, response
-    result: dict[str, Any] = json.loads(response.body)
-    return result
 
 
 def told(protocol: str, ends: Ends) -> dict[str, str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from harness import Server
+from harness import Server, environ_of
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
@@ -15,15 +14,6 @@ ENVIRON = "apps.environ:app"
 FIELDS = [("X", "y"), ("Content-Type", "a/b"), ("Cookie", "a=1"), ("Cookie", "b=2")]
 # More than are kept of a kind, so that most are not.
 MANY = 300
-
-
-def environ_of(client: Client, data: bytes) -> dict[str, Any]:
-    """Sends raw bytes and returns the environ that they led to."""
-    client.send(data)
-    response = client.read_response()
-    assert response.status == 200, response
-    result: dict[str, Any] = json.loads(response.body)
-    return result
 
 
 # ---- heads and blocks

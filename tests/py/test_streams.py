@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Server
+from harness import Server, wait_until
 from rawclient import Client, request
 
 Serve = Callable[..., Server]
@@ -90,16 +90,22 @@ def test_all_is_sent_before_the_app_is_told_to_close(
 # ---- no more than the client takes
 
 
-def in_sockets(server: Server, client: Client) -> int:
-    """Bytes that both kernels hold of what server has sent to client (proc_net_tcp(5))."""
+def unsent(server: Server, client: Client) -> set[str]:
+    """The queues of server's socket to client, at rest (proc_net_tcp(5)). The kernel lists its
+    table by the page and not at one time, so a connection may be listed twice, or not at all."""
     ours, theirs = client.socket.getsockname()[1], server.port
     with open("/proc/net/tcp") as table:
         rows = [line.split() for line in table][1:]
-    (queue,) = (
+    return {
         row[4]
         for row in rows
         if row[1].endswith(f":{theirs:04X}") and row[2].endswith(f":{ours:04X}")
-    )
+    }
+
+
+def in_sockets(server: Server, client: Client) -> int:
+    """Bytes that both kernels hold of what server has sent to client."""
+    (queue,) = wait_until(lambda: unsent(server, client), "listed the connection")
     unread = struct.unpack("i", fcntl.ioctl(client.socket, termios.FIONREAD, b"\0" * 4))[0]
     return int(queue.partition(":")[0], 16) + int(unread)
 

@@ -75,10 +75,10 @@ class Descriptors:
         for _, wanted in waits or ():
             events |= wanted
         if events:
-            self._loop.watch(fd, self._ready, events)
+            self._loop.watches.add(fd, self._ready, events)
         else:
             self._waits.pop(fd, None)
-            self._loop.unwatch(fd)
+            self._loop.watches.remove(fd)
 
     def _ready(self, fd: int, events: int) -> None:
         """Wakes those who wait for that; an error or a hangup is for all."""

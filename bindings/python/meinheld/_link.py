@@ -210,9 +210,9 @@ class Link:
         if wanted != self._watched:
             self._watched = wanted
             if wanted:
-                self._loop.watch(self._fd, self._ready, wanted)
+                self._loop.watches.add(self._fd, self._ready, wanted)
             else:
-                self._loop.unwatch(self._fd)
+                self._loop.watches.remove(self._fd)
         times = self._times
         self._write_timer.set(times.write if self._out else None)
         self._close_timer.set(times.close if state is State.CLOSING else None)
@@ -228,7 +228,7 @@ class Link:
         self._gone = True
         for timer in (self._write_timer, self._close_timer, self._ping_timer):
             timer.end()
-        self._loop.unwatch(self._fd)
+        self._loop.watches.remove(self._fd)
         self._socket.close()
 
     def _ready(self, fd: int, events: int) -> None:

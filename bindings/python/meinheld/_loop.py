@@ -58,6 +58,7 @@ from meinheld._response import ErrorLog
 from meinheld._seat import Seat, loop_seats, seats
 from meinheld._switching import Switches
 from meinheld._upgrades import Upgrades
+from meinheld._watches import Watches
 
 if TYPE_CHECKING:
     from meinheld._native import Batch, Hub
@@ -116,7 +117,7 @@ class Loop:
         self._timers: dict[int, Parking | Calls] = {}
         self.calls = Calls(self)
         self._patient = True  # a drain waits for more than the C half
-        self._watches: dict[int, Callable[[int, int], None]] = {}
+        self.watches = Watches(self)
         self.descriptors = Descriptors(self)
         self.upgrades = Upgrades(self)
         self.at_drain = [self.holder.stop, self.upgrades.drain]  # called when one has begun
@@ -234,21 +235,6 @@ class Loop:
         """Calls function in the loop, soon. From any thread, and from a signal handler."""
         self._ready.append(function)
         self._wake()
-
-    def watch(self, fd: int, ready: Callable[[int, int], None], events: int) -> None:
-        """Calls ready(fd, events) in each turn in which fd is ready for one of events (MH_READ,
-        MH_WRITE; MH_ERROR comes unasked), until unwatch(fd). In place of any watch of fd before.
-        Raises OSError."""
-        code = lib.mhpy_watch(self.hub, fd, events)
-        if code < 0:
-            self._watches.pop(fd, None)
-            raise error_of(code, lib.mhpy_errno(self.hub), f"watching descriptor {fd}")
-        self._watches[fd] = ready
-
-    def unwatch(self, fd: int) -> None:
-        """Ends a watch; no effect if there is none."""
-        if self._watches.pop(fd, None):
-            lib.mhpy_unwatch(self.hub, fd)
 
     # ---- what a request or a task does
 
@@ -398,9 +384,7 @@ class Loop:
         elif kind == lib.MHPY_TIMER:
             self._expire(a)
         elif kind == lib.MHPY_WATCH:
-            ready = self._watches.get(a)
-            if ready:
-                ready(a, b)
+            self.watches.call(a, b)
         elif kind == lib.MHPY_LOG:
             gateway.trouble(a, b)
         elif kind == lib.MHPY_UNSENT:
@@ -558,7 +542,7 @@ class Loop:
         if not self.forked:
             raised = self._end_requests() or raised
         self._timers.clear()
-        self._watches.clear()
+        self.watches.clear()
         self.close()
         if not self.forked:
             try:

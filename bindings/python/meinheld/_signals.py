@@ -67,7 +67,7 @@ class Signals:
         ours, theirs = self._pair = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        self._loop.watch(ours.fileno(), self._received, lib.MH_READ)
+        self._loop.watches.add(ours.fileno(), self._received, lib.MH_READ)
         self._previous_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         self._install(signal.SIGINT, self._on_interrupt)
         self._install(signal.SIGTERM, self._on_terminate)
@@ -86,7 +86,7 @@ class Signals:
         if self in _active:  # else forked: restored already
             _active.remove(self)
             self._restore()
-            self._loop.unwatch(ours.fileno())
+            self._loop.watches.remove(ours.fileno())
         ours.close()
         theirs.close()
         if self.interrupted and kind is None:  # it came while the run was ending

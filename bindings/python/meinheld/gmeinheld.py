@@ -105,7 +105,7 @@ class MeinheldWorker(Worker):
         """The loop runs meanwhile."""
         self._main = getcurrent()
         self._loop = loop
-        loop.watch(self.PIPE[0], self._woken, lib.MH_READ)
+        loop.watches.add(self.PIPE[0], self._woken, lib.MH_READ)
         # The first call has the master watch the worker, so it comes before any request.
         # self.timeout is half of what the master bears.
         self.notify()

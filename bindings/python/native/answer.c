@@ -49,13 +49,23 @@ static bool read_head(head *out, mh_str *strings, const char *text, size_t n, si
     return true;
 }
 
-/* The same, into the hub's scratch. */
-static int scratch_head(mhpy *hub, head *out, const char *text, size_t n, size_t pieces) {
+/* A response about to be sent: whose, and its head. */
+typedef struct response {
+    mhpy__slot *slot;
+    mh_req *req;
+    head head;
+} response;
+
+/* Finds the request called name and takes text apart, into the hub's scratch. */
+static int begin(response *out, mhpy *hub, int64_t name, const char *text, size_t n,
+                 size_t pieces) {
+    out->req = find(hub, name, &out->slot);
+    if (!out->req) return MH_ECLOSED;
     if (pieces > hub->fields_cap &&
         !mhpy__grow((void **)&hub->fields, &hub->fields_cap, pieces, sizeof *hub->fields)) {
         return MH_ENOMEM;
     }
-    return read_head(out, hub->fields, text, n, pieces) ? MH_OK : MH_EINVAL;
+    return read_head(&out->head, hub->fields, text, n, pieces) ? MH_OK : MH_EINVAL;
 }
 
 /* "proxy-authenticate" and its like affect no connection, and C hosts may send them; but an
@@ -183,14 +193,11 @@ int mhpy_answer_made(mhpy *hub, uint32_t slot_number, uint32_t gen, const mhpy_m
 
 int mhpy_answer(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces,
                 const char *body, size_t body_n, int how) {
-    mhpy__slot *slot;
-    mh_req *req = find(hub, name, &slot);
-    if (!req) return MH_ECLOSED;
-    head h;
-    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    response r;
+    int rc = begin(&r, hub, name, head_text, head_n, pieces);
     if (rc < 0) return rc;
-    if ((how & MHPY_BORROW) && body_n) slot->want |= MHPY__WANT_KEPT;
-    return mhpy__answer(hub, req, &h, (mh_str){body, body_n}, how);
+    if ((how & MHPY_BORROW) && body_n) r.slot->want |= MHPY__WANT_KEPT;
+    return mhpy__answer(hub, r.req, &r.head, (mh_str){body, body_n}, how);
 }
 
 int64_t mhpy__file_rest(int fd, int64_t offset) {
@@ -223,44 +230,36 @@ int mhpy__send_file(mh_req *req, const head *h, int fd, int64_t offset, int64_t 
 
 int mhpy_file(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces, int fd,
               int64_t offset) {
-    mhpy__slot *slot;
-    mh_req *req = find(hub, name, &slot);
-    if (!req) return MH_ECLOSED;
-    head h;
-    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    response r;
+    int rc = begin(&r, hub, name, head_text, head_n, pieces);
     if (rc < 0) return rc;
     int64_t rest = mhpy__file_rest(fd, offset);
     int copy = rest > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (copy < 0) return MHPY_NO_FILE;
-    slot->want |= MHPY__WANT_KEPT;
-    rc = mhpy__send_file(req, &h, copy, offset, rest);
+    r.slot->want |= MHPY__WANT_KEPT;
+    rc = mhpy__send_file(r.req, &r.head, copy, offset, rest);
     flush(hub, 0);
     return rc;
 }
 
 int mhpy_inform(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
-    mhpy__slot *slot;
-    mh_req *req = find(hub, name, &slot);
-    if (!req) return MH_ECLOSED;
-    head h;
-    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    response r;
+    int rc = begin(&r, hub, name, head_text, head_n, pieces);
     if (rc < 0) return rc;
-    rc = mh_res_inform(req, h.status, h.fields, h.n);
+    rc = mh_res_inform(r.req, r.head.status, r.head.fields, r.head.n);
     flush(hub, 1);
     return rc;
 }
 
 int mhpy_head(mhpy *hub, int64_t name, const char *head_text, size_t head_n, size_t pieces) {
-    mhpy__slot *slot;
-    mh_req *req = find(hub, name, &slot);
-    if (!req) return MH_ECLOSED;
-    head h;
-    int rc = scratch_head(hub, &h, head_text, head_n, pieces);
+    response r;
+    int rc = begin(&r, hub, name, head_text, head_n, pieces);
     if (rc < 0) return rc;
-    rc = mh_res_head(req, h.status, h.reason, h.fields, h.n, MH_LENGTH_UNKNOWN);
+    const head *h = &r.head;
+    rc = mh_res_head(r.req, h->status, h->reason, h->fields, h->n, MH_LENGTH_UNKNOWN);
     if (rc < 0) return rc;
-    slot->want |= MHPY__WANT_STREAM;
-    return is_head(req) || h.status == 204 || h.status == 304 ? MHPY_BODYLESS : MH_OK;
+    r.slot->want |= MHPY__WANT_STREAM;
+    return is_head(r.req) || h->status == 204 || h->status == 304 ? MHPY_BODYLESS : MH_OK;
 }
 
 int mhpy_write(mhpy *hub, int64_t name, const char *body, size_t body_n, int now) {
