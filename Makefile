@@ -17,6 +17,7 @@ export PYTHON WERROR
 export NINJA := $(CURDIR)/.venv/bin/ninja
 
 DEV := .build/dev
+PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 FRAMER := tests/diff/libframer.so
 C_FILES = $(shell find libmeinheld bindings tests examples benchmarks -name '*.[ch]' ! -name '*.cdef.h')
 PY_DIRS := bindings tests examples benchmarks tools
@@ -37,14 +38,14 @@ test: build ## build and run all tests, C and Python
 	@$(NINJA) --quiet -C $(DEV) $(FRAMER)
 	@status=0; \
 	.venv/bin/meson test -C $(DEV) --no-suite python --no-suite diff --print-errorlogs || status=1; \
-	MEINHELD_FRAMER=$(CURDIR)/$(DEV)/$(FRAMER) .venv/bin/python -m pytest --numprocesses 2 tests/diff || status=1; \
-	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/py tests/frameworks \
+	MEINHELD_FRAMER=$(CURDIR)/$(DEV)/$(FRAMER) $(PYTEST) tests/diff || status=1; \
+	PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python $(PYTEST) tests/py tests/frameworks \
 		|| status=1; \
 	exit $$status
 
 test-ops: build ## the worker under gunicorn's masters of four releases, from PyPI
 	@tools/setup.sh test
-	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python .venv/bin/python -m pytest --numprocesses 2 tests/ops
+	@PYTHONPATH=$(CURDIR)/$(DEV)/bindings/python $(PYTEST) tests/ops
 
 test-sanitize: ## the C tests under ASan and UBSan, with gcc and with clang
 	@tools/setup.sh build

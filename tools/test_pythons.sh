@@ -65,7 +65,7 @@ run_tests() {
         tests=("${tests[@]/%/.py}")
     fi
     # What tests/frameworks does in a pool of threads has threads among its parameters.
-    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 --once \
+    timeout "$limit" "$directory/venv/bin/python" -m pytest --quiet --numprocesses 2 --dist worksteal --once \
         "${tests[@]}" ${frameworks:+tests/frameworks} --ignore tests/frameworks/test_chat_page.py \
         -k 'not while_it_comes and not threads- and not threads]'
 }

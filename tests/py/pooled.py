@@ -14,6 +14,7 @@ from meinheld._hub import listen, new_hub
 from meinheld._limits import Limits
 from meinheld._loop import Loop
 from meinheld._pooled import PooledGateway
+from meinheld._wsgi import Service
 from rawclient import Client
 
 Environ = Any
@@ -45,14 +46,8 @@ def serving(
 
     with listening_socket(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
-        gateway = PooledGateway(
-            app,
-            [Place("127.0.0.1", str(address[1]), False)],
-            log,
-            1 << 20,
-            ends,
-            threads=threads,
-        )
+        place = Place("127.0.0.1", str(address[1]), False)
+        gateway = PooledGateway(Service(app, [place], log, 1 << 20, ends), threads)
         hub = new_hub(Limits().changed(limits), 16)
         loop = Loop(hub, gateway, log, pool=gateway.pool)
         gateway.attach(loop)

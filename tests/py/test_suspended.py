@@ -14,7 +14,7 @@ from meinheld._hub import listen, new_hub
 from meinheld._limits import Limits
 from meinheld._loop import Loop
 from meinheld._parking import Parking
-from meinheld._wsgi import Gateway
+from meinheld._wsgi import Gateway, Service
 from rawclient import Client
 
 Environ = Any
@@ -33,12 +33,12 @@ def serving(
 
     with listening_socket(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
-        gateway = Gateway(
-            lambda environ, start: app(loop, environ, start),
-            [Place("127.0.0.1", str(address[1]), False)],
-            log,
-            1 << 20,
-        )
+        place = Place("127.0.0.1", str(address[1]), False)
+
+        def with_loop(environ: Environ, start: Start) -> Iterable[bytes]:
+            return app(loop, environ, start)
+
+        gateway = Gateway(Service(with_loop, [place], log, 1 << 20))
         hub = new_hub(Limits(max_body=1 << 20), 16)
         loop = Loop(hub, gateway, log)
         gateway.attach(loop)

@@ -6,22 +6,20 @@ so that a request which has ended while it waited, because its client has left, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Optional
+from typing import Optional
 
-from meinheld._accesslog import Ends
 from meinheld._body import send_result
-from meinheld._environ import Application, Environ, Place
-from meinheld._forwarded import Forwarded
+from meinheld._environ import Environ
 from meinheld._kept import Sent
 from meinheld._loop import Loop
 from meinheld._mail import MailSender
 from meinheld._native import ffi, lib
 from meinheld._pool import Pool
-from meinheld._response import ALL, NOTHING, ErrorLog, Known
+from meinheld._response import ALL, NOTHING, Known
 from meinheld._seat import seats
-from meinheld._wsgi import Gateway, Layer, layered
+from meinheld._wsgi import Gateway, Service, layered
 from meinheld.common import Request
 
 # A request that waits for a thread, and what is to be called when it has been served.
@@ -31,28 +29,14 @@ _Waiting = tuple[int, int, Environ, Known, Optional[Callable[[], None]]]
 class PooledGateway(Gateway):
     """Serves one application in one loop and the threads of its pool."""
 
-    def __init__(
-        self,
-        app: Application,
-        places: list[Place],
-        log: ErrorLog,
-        buffer: int,
-        ends: Ends | None = None,
-        variables: dict[str, Any] | None = None,
-        stream: bool = False,
-        forwarded: Forwarded | None = None,
-        layers: Sequence[Layer] = (),
-        *,
-        threads: int,
-    ) -> None:
-        """As a Gateway, with the number of threads. Its pool is to be the loop's."""
-        self._mail = MailSender(log)
-        apart = (forwarded, layers, self._mail)
-        super().__init__(app, places, log, buffer, ends, variables, stream, *apart)
+    def __init__(self, service: Service, threads: int) -> None:
+        """threads: their number. Its pool is to be the loop's."""
+        self._mail = MailSender(service.log)
+        super().__init__(service, self._mail)
         self.pool = Pool(threads, self._serve_waiting, self._mail.close)
         self._put = self.pool.put
-        app = layered(app, layers)
-        self._app = ends.follow(app) if ends else app
+        app = layered(service.app, service.layers)
+        self._app = service.ends.follow(app) if service.ends else app
         self._waiting: dict[int, _Waiting] = {}
         self._closing: dict[int, Sent] = {}
 

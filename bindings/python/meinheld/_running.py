@@ -26,7 +26,7 @@ from meinheld._signals import Signals
 from meinheld._sockets import Listener
 from meinheld._static import StaticFiles
 from meinheld._watchdog import Heartbeat, WatchedSeat, call_each, watched
-from meinheld._wsgi import Gateway, Layer
+from meinheld._wsgi import Gateway, Layer, Service
 
 
 def _nothing() -> None:
@@ -170,16 +170,21 @@ def _make_gateway(
     ends = None
     if logger or lines or hosting.observer:
         ends = Ends(settings.log, logger, lines, hosting.observer)
-    buffer = settings.client_body_buffer_size
-    stream = settings.stream_request_body
-    variables = {**settings.environ, **hosting.variables}
-    common = (app, places, settings.log, buffer, ends, variables, stream)
-    forwarded, layers = settings.forwarded, list(hosting.layers)
-    if forwarded:
-        layers.append(partial(forwarded.wrap, log=settings.log))
-    if threads:
-        return PooledGateway(*common, forwarded, layers, threads=threads)
-    return Gateway(*common, forwarded, layers)
+    layers = list(hosting.layers)
+    if settings.forwarded:
+        layers.append(partial(settings.forwarded.wrap, log=settings.log))
+    service = Service(
+        app,
+        places,
+        settings.log,
+        settings.client_body_buffer_size,
+        ends,
+        {**settings.environ, **hosting.variables},
+        settings.stream_request_body,
+        settings.forwarded,
+        layers,
+    )
+    return PooledGateway(service, threads) if threads else Gateway(service)
 
 
 def _end(loop: Loop) -> None:

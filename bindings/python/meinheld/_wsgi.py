@@ -9,6 +9,7 @@ word."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, Final
 
@@ -69,41 +70,42 @@ def layered(app: Application, layers: Iterable[Layer]) -> Application:
     return app
 
 
+@dataclass(frozen=True)
+class Service:
+    """What a Gateway serves, and how."""
+
+    app: Application
+    places: list[Place]  # the loop's listeners in their order
+    log: ErrorLog
+    buffer: int  # bytes of a body above which it goes to a file
+    ends: Ends | None = None  # who is to be told of the requests' ends
+    variables: dict[str, Any] | None = None  # what each environ has besides (check_variables)
+    stream: bool = False  # whether app is called without waiting for bodies
+    forwarded: Forwarded | None = None  # what proxies may say
+    layers: Sequence[Layer] = ()  # what is put around app, the innermost first
+
+
 class Gateway:
     """Serves one application in one loop."""
 
     pool: Pool | None = None  # the threads in which it calls the application, if it does
     counted: Callable[[], object]  # as many requests have ended as were to be counted
 
-    def __init__(
-        self,
-        app: Application,
-        places: list[Place],
-        log: ErrorLog,
-        buffer: int,
-        ends: Ends | None = None,
-        variables: dict[str, Any] | None = None,
-        stream: bool = False,
-        forwarded: Forwarded | None = None,
-        layers: Sequence[Layer] = (),
-        responses: Responses | None = None,
-    ) -> None:
-        """places: the loop's listeners in their order; buffer: bytes of a body above which it goes
-        to a file; ends: who is to be told of the requests' ends; variables: what each environ has
-        besides (check_variables); stream: whether the application is called without waiting for
-        bodies; forwarded: what proxies may say; layers: what is put around the application, the
-        innermost first; responses: who sends the application's, if that runs in other threads."""
+    def __init__(self, service: Service, responses: Responses | None = None) -> None:
+        """responses: who sends the application's, if that runs in other threads."""
         # The middleware would be a call for each request, and in those that wait a frame.
-        inner, self._continues = unwrap(app)
-        inner = layered(_called(inner), layers)
+        inner, self._continues = unwrap(service.app)
+        inner = layered(_called(inner), service.layers)
+        self._ends = ends = service.ends
         self._app = ends.wrap(inner) if ends else inner
-        self._log = log
-        self._ends = ends
+        self._log = log = service.log
         self._sender = Sender(log)
         self._responses: Responses = responses or self._sender
-        self._uploads = Uploads(self._responses, log, buffer, stream, self._serve_uploaded)
+        self._uploads = Uploads(
+            self._responses, log, service.buffer, service.stream, self._serve_uploaded
+        )
         self._plans = Plans(
-            places,
+            service.places,
             {
                 "wsgi.version": (1, 0),
                 "wsgi.url_scheme": "http",
@@ -118,9 +120,9 @@ class Gateway:
                 "SERVER_SOFTWARE": f"meinheld/{VERSION}",
                 "SCRIPT_NAME": "",
                 **({CONTINUATION_KEY: None} if self._continues else {}),
-                **(variables or {}),
+                **(service.variables or {}),
             },
-            forwarded,
+            service.forwarded,
         )
         self._peers = self._plans.peers
         self._has_locals = installed()
