@@ -55,7 +55,7 @@ test-aarch64: ## the C tests that need no kernel, on 64-bit ARM by QEMU
 	@tools/setup.sh build
 	@tools/test_aarch64.sh
 
-test-pythons: ## the Python tests on a wheel, with CPython 3.10, 3.12, 3.13 and PyPy, if they are found
+test-pythons: ## the Python tests on a wheel, with CPython 3.9, 3.10, 3.12, 3.13 and PyPy, if they are found
 	@tools/setup.sh build
 	@tools/test_pythons.sh
 
