@@ -130,7 +130,7 @@ static const char *host_end(const char *p, const char *end) {
  * empty, as in RFC 3986 3.2.3, unless port_needed. */
 static bool authority_is_good(const char *p, const char *end, bool port_needed) {
     const char *q = host_end(p, end);
-    uint64_t port;
+    uint64_t port = 0;
 
     if (!q || q == p) return false;
     if (q == end) return !port_needed;
