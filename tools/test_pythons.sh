@@ -6,15 +6,15 @@
 # as the last tests/frameworks too, as between these the frameworks' releases are those of a neighbour. What a browser
 # shows depends on no Python: make test looks at that.
 #
-# environment: PYTHONS (default: pypy3 python3.9 python3.10 python3.12 python3.13; the last one's summary comes last; 3.11
-# is what CI runs make test by)
+# environment: PYTHONS (default: pypy3 python3.9 python3.10 python3.12 python3.13; the last one's summary comes last;
+# 3.11 is what CI runs make test by)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=.build/pythons
 limit=1500 # seconds for the tests of one interpreter
-# For all Pythons but the last: applications of every kind, greenlets, contexts, signals, threads, what
-# is patched, and every name that there is.
+# For all Pythons but the last: applications, greenlets, contexts, signals, threads, what is patched, and every name.
+# Streams and files are left out, whose work is the C half's on every Python.
 few=(hello wsgi environ continuation tasks locals patch msocket signals threads sync_served websocket names)
 
 # Whether $1 can build extensions and make virtual environments; prints its version as 3.11, or pypy3.9.

@@ -33,11 +33,8 @@ enum mh__head_frame {
     MH__FRAME_CHUNKED /* Transfer-Encoding: chunked */
 };
 
-enum mh__head_connection { /* what Connection says */
-                           MH__CONNECTION_SILENT,
-                           MH__CONNECTION_CLOSE,
-                           MH__CONNECTION_KEEP_ALIVE
-};
+/* What Connection says; SILENT: there is none. */
+enum mh__head_connection { MH__CONNECTION_SILENT, MH__CONNECTION_CLOSE, MH__CONNECTION_KEEP_ALIVE };
 
 typedef struct mh__head_extra {
     mh_str date;   /* IMF-fixdate, 29 bytes; n == 0: none (interim responses) */

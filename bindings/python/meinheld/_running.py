@@ -178,11 +178,11 @@ def _make_gateway(
         places,
         settings.log,
         settings.client_body_buffer_size,
-        ends,
-        {**settings.environ, **hosting.variables},
-        settings.stream_request_body,
-        settings.forwarded,
-        layers,
+        ends=ends,
+        variables={**settings.environ, **hosting.variables},
+        stream=settings.stream_request_body,
+        forwarded=settings.forwarded,
+        layers=layers,
     )
     return PooledGateway(service, threads) if threads else Gateway(service)
 
