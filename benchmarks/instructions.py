@@ -53,10 +53,10 @@ def count(python: Path, name: str, requests: int) -> int:
         out = Path(folder) / "callgrind.out"
         argv = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         argv += [f"{python}", f"{HERE / 'serve.py'}", name, "hello", f"{port}"]
-        # With a hash seed of its own each run would have other collisions.
-        process = subprocess.Popen(
-            argv, env={**os.environ, "PYTHONHASHSEED": "0"}, start_new_session=True
-        )
+        # With a hash seed of its own each run would have other collisions; and if the first wrote
+        # byte code, its start would cost more than that of the others.
+        env = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        process = subprocess.Popen(argv, env=env, start_new_session=True)
         try:
             wait_for_port(process, port, LIMIT)
             ask(port, requests)
